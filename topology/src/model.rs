@@ -1,0 +1,199 @@
+//! The checked network: what `read` gives and every later stage trusts.
+//!
+//! Fields are sorted (nodes by name, links by id, zones by name), every reference resolves, prefixes
+//! have no host bits set. Two files that say the same in another order give equal values.
+
+use ipnetwork::IpNetwork;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Position of a node in [`Topology::nodes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeIndex(pub u32);
+
+/// Position of a link in [`Topology::links`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkIndex(pub u32);
+
+/// Position of a zone in [`Topology::zones`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ZoneIndex(pub u32);
+
+/// Name of a Linux interface: 1 to 15 bytes, no `/`, no white space, no colon.
+pub type InterfaceName = String;
+
+/// One checked topology file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// The network's name, as in the file.
+    pub name: String,
+    /// How agents reach controllers.
+    pub management: Management,
+    /// Where loopback addresses come from.
+    pub addressing: Addressing,
+    /// Failure domains, sorted by name.
+    pub zones: Vec<Zone>,
+    /// Nodes, sorted by name.
+    pub nodes: Vec<Node>,
+    /// Links, sorted by [`Link::id`].
+    pub links: Vec<Link>,
+    /// Budgets for changes.
+    pub safety: Safety,
+}
+
+/// How agents reach controllers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Management {
+    /// A network of its own that no program touches.
+    Separate,
+}
+
+/// Prefixes from which loopbacks are taken by the hash of the node's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addressing {
+    /// At most one IPv4 and one IPv6 prefix, in the file's order.
+    pub loopbacks: Vec<IpNetwork>,
+}
+
+/// A failure domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    /// Unique name.
+    pub name: String,
+}
+
+/// A host that runs an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Unique name.
+    pub name: String,
+    /// Failure domain, when the file names one.
+    pub zone: Option<ZoneIndex>,
+    /// Loopback addresses: at most one per family, IPv4 first.
+    pub loopbacks: Vec<IpAddr>,
+    /// Prefixes behind this node, sorted.
+    pub prefixes: Vec<IpNetwork>,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+    /// Line of the node in the file, from 1: shown where an explanation points back.
+    pub line: u32,
+}
+
+/// A point-to-point link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// `"a:eth1--b:eth2"`: the two endpoints, sorted as text.
+    pub id: String,
+    /// The two ends, sorted as their `node:interface` text.
+    pub ends: [End; 2],
+    /// Capacity in bits per second, when the file states one.
+    pub capacity_bps: Option<u64>,
+    /// One-way latency in microseconds, when the file states one.
+    pub latency_us: Option<u64>,
+    /// MTU in bytes, when the file states one.
+    pub mtu_bytes: Option<u32>,
+    /// Line of the link in the file, from 1.
+    pub line: u32,
+}
+
+/// One end of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The node that owns the interface.
+    pub node: NodeIndex,
+    /// The interface's name on that node.
+    pub interface: InterfaceName,
+    /// Cost of sending out of this end, from 1.
+    pub cost: u32,
+    /// Link-local address that Ballast gives this end: `fe80::1` on the first, `fe80::2` on the second.
+    pub link_local: Ipv6Addr,
+    /// Numbered addresses with their prefix length, sorted; empty on an unnumbered link.
+    pub addresses: Vec<IpNetwork>,
+}
+
+/// Which way over a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// From `ends[0]` to `ends[1]`.
+    Forward,
+    /// From `ends[1]` to `ends[0]`.
+    Backward,
+}
+
+/// A budget as a share of a whole, or as a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Hundredths: `Percent(25)` is `25%`; 0 to 100.
+    Percent(u32),
+    /// An absolute number.
+    Count(u32),
+}
+
+impl Share {
+    /// The largest number of `total` things that the share allows, rounded down.
+    pub fn of(self, total: usize) -> usize {
+        match self {
+            Share::Percent(percent) => total.saturating_mul(percent as usize) / 100,
+            Share::Count(count) => count as usize,
+        }
+    }
+}
+
+/// Budgets of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Safety {
+    /// Bound of each step's size, never below one host; default 25 %.
+    pub max_hosts_per_step: Share,
+    /// Prefixes that a change may remove from the network; default 0.
+    pub max_prefixes_lost: Share,
+    /// Pause between a step's last acknowledgement and the next step, in milliseconds; default 10 s.
+    pub bake_ms: u64,
+    /// How long a returned link must stay up before it is believed, in milliseconds; default 2 s.
+    pub link_up_hold_ms: u64,
+}
+
+impl Topology {
+    /// The node at `index`.
+    pub fn node(&self, index: NodeIndex) -> &Node {
+        &self.nodes[index.0 as usize]
+    }
+
+    /// The link at `index`.
+    pub fn link(&self, index: LinkIndex) -> &Link {
+        &self.links[index.0 as usize]
+    }
+
+    /// The node called `name`.
+    pub fn node_index(&self, name: &str) -> Option<NodeIndex> {
+        self.nodes.binary_search_by(|node| node.name.as_str().cmp(name)).ok().map(|at| NodeIndex(at as u32))
+    }
+
+    /// The link called `id`, or the only link between two nodes when `id` is `a--b`.
+    pub fn link_index(&self, id: &str) -> Option<LinkIndex> {
+        if let Ok(at) = self.links.binary_search_by(|link| link.id.as_str().cmp(id)) {
+            return Some(LinkIndex(at as u32));
+        }
+        let (a, b) = id.split_once("--")?;
+        let mut found = self.links.iter().enumerate().filter(|(_, link)| {
+            let [x, y] = [0, 1].map(|end| self.node(link.ends[end].node).name.as_str());
+            (x, y) == (a, b) || (x, y) == (b, a)
+        });
+        let (at, _) = found.next()?;
+        found.next().is_none().then_some(LinkIndex(at as u32))
+    }
+
+    /// `node:interface` of one end.
+    pub fn endpoint(&self, end: &End) -> String {
+        format!("{}:{}", self.node(end.node).name, end.interface)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Share::Percent(percent) => write!(out, "{percent}%"),
+            Share::Count(count) => write!(out, "{count}"),
+        }
+    }
+}
