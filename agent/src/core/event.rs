@@ -1,0 +1,100 @@
+//! All inputs and all outputs of the core.
+
+use crate::core::kernel::{Actual, Link, Op, OpResults};
+use std::collections::BTreeMap;
+use wire::agent::{ToAgent, ToController};
+use wire::ledger::Ledger;
+
+/// Monotonic milliseconds since the process started. Never a wall clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Millis(pub u64);
+
+/// What the agent is told.
+#[derive(Debug)]
+pub enum Event {
+    /// The ledger was read from disk: `None` when there is none. The first event of every life.
+    LedgerRead(Option<Box<Ledger>>),
+    /// Time passed.
+    Tick,
+    /// The kernel was read, or could not be read.
+    KernelRead(Result<Box<Actual>, String>),
+    /// Operations were carried out.
+    Applied {
+        /// Number of the batch.
+        batch: u64,
+        /// One result per operation.
+        results: OpResults,
+    },
+    /// The ledger is on disk (file and folder synced), or could not be written.
+    LedgerSaved {
+        /// Number of the save.
+        save: u64,
+        /// What went wrong.
+        result: Result<(), String>,
+    },
+    /// The kernel said that links changed: all links now.
+    LinksChanged(BTreeMap<String, Link>),
+    /// The kernel said that other objects changed, or that notifications were lost: look again.
+    KernelChanged,
+    /// A session with a controller is open.
+    Connected,
+    /// It ended.
+    Disconnected,
+    /// A controller's message.
+    Controller(ToAgent),
+    /// A local command.
+    Local {
+        /// To answer it by.
+        id: u64,
+        /// What is asked.
+        request: LocalRequest,
+    },
+}
+
+/// A command on the local socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalRequest {
+    /// What is in force and how it stands.
+    Status,
+    /// Everything that is held: the program and the kernel's objects.
+    Dump,
+}
+
+/// Its answer: a JSON document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalAnswer(pub String);
+
+/// What the agent does.
+#[derive(Debug)]
+pub enum Effect {
+    /// Read the kernel; these sysctls too. Answered by [`Event::KernelRead`].
+    ReadKernel {
+        /// sysctl(8) names.
+        sysctls: Vec<String>,
+    },
+    /// Carry out operations in order; a failed one does not stop the others. Answered by [`Event::Applied`].
+    Apply {
+        /// Number of the batch.
+        batch: u64,
+        /// Operations.
+        ops: Vec<Op>,
+    },
+    /// Write the ledger atomically. Answered by [`Event::LedgerSaved`].
+    SaveLedger {
+        /// Number of the save.
+        save: u64,
+        /// What to write.
+        ledger: Box<Ledger>,
+    },
+    /// Look for a controller from now on. Never before the kernel was reconciled with the ledger.
+    Connect,
+    /// Send to the controller; lost when there is no session.
+    Send(ToController),
+    /// Answer a local command.
+    AnswerLocal {
+        /// Which.
+        id: u64,
+        /// The answer.
+        answer: LocalAnswer,
+    },
+}

@@ -1,0 +1,173 @@
+//! What a kernel holds and what can be asked of it, as values.
+
+use ipnetwork::IpNetwork;
+use plan::objects::{RouteKey, RouteValue};
+use plan::program::Member;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// Route and nexthop protocol, address protocol and neighbour protocol of everything that Ballast owns.
+pub const PROTOCOL: u8 = 91;
+
+/// One complete, uninterrupted reading of a kernel. A part that could not be read makes the whole reading
+/// fail: a missing part is never an empty one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actual {
+    /// Interface name -> what is known of it.
+    pub links: BTreeMap<String, Link>,
+    /// Every address of the host -> whether it carries our mark.
+    pub addresses: BTreeMap<(String, IpNetwork), bool>,
+    /// Neighbours with our mark that the kernel manages.
+    pub neighbours: BTreeSet<(String, IpAddr)>,
+    /// Nexthop objects with an id of our range, and all foreign ones' ids with `ours == false`.
+    pub nexthops: BTreeMap<u32, ActualNexthop>,
+    /// Routes with our protocol number.
+    pub routes: BTreeMap<RouteKey, ActualRoute>,
+    /// Foreign routes that stand in the place of one of ours (same table, prefix, metric).
+    pub foreign_routes: BTreeSet<RouteKey>,
+    /// Values of the sysctls that were asked for; one that the kernel does not have is absent.
+    pub sysctls: BTreeMap<String, String>,
+}
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// ifindex; another one means that the interface was made anew.
+    pub index: u32,
+    /// Hardware address, 6 bytes or none.
+    pub mac: Option<[u8; 6]>,
+    /// Administratively up.
+    pub up: bool,
+    /// Has carrier (and is up).
+    pub carrier: bool,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+}
+
+/// A nexthop object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActualNexthop {
+    /// Carries our protocol number.
+    pub ours: bool,
+    /// What it is.
+    pub kind: NexthopKind,
+}
+
+/// What a nexthop object is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NexthopKind {
+    /// One next hop.
+    Single {
+        /// Interface name.
+        interface: String,
+        /// Gateway.
+        gateway: IpAddr,
+    },
+    /// A group; members sorted by id.
+    Group(Vec<Member>),
+    /// Anything else (blackhole, fdb, encapsulation).
+    Other,
+}
+
+/// A route with our protocol number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActualRoute {
+    /// By nexthop object; `None`: it has next hops of its own, which ours never have.
+    pub value: Option<RouteValue>,
+}
+
+/// One message to the kernel (or one file of `/proc/sys`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Write `/proc/sys`.
+    SetSysctl {
+        /// sysctl(8) name.
+        name: String,
+        /// Value.
+        value: String,
+    },
+    /// `RTM_NEWLINK` on an existing interface.
+    SetMtu {
+        /// Interface.
+        interface: String,
+        /// Bytes.
+        mtu: u32,
+    },
+    /// `RTM_NEWADDR`, replacing, without duplicate-address detection.
+    PutAddress {
+        /// Interface.
+        interface: String,
+        /// Address with prefix length.
+        address: IpNetwork,
+    },
+    /// `RTM_DELADDR`.
+    DelAddress {
+        /// Interface.
+        interface: String,
+        /// Address with prefix length.
+        address: IpNetwork,
+    },
+    /// `RTM_NEWNEIGH` with `NTF_EXT_MANAGED`.
+    PutNeighbour {
+        /// Interface.
+        interface: String,
+        /// Address.
+        address: IpAddr,
+    },
+    /// `RTM_DELNEIGH`.
+    DelNeighbour {
+        /// Interface.
+        interface: String,
+        /// Address.
+        address: IpAddr,
+    },
+    /// `RTM_NEWNEXTHOP`, create or replace.
+    PutNexthop {
+        /// Object id.
+        id: u32,
+        /// Interface.
+        interface: String,
+        /// Gateway.
+        gateway: IpAddr,
+    },
+    /// `RTM_NEWNEXTHOP` of a group, create or replace.
+    PutGroup {
+        /// Object id.
+        id: u32,
+        /// Members.
+        members: Vec<Member>,
+    },
+    /// `RTM_DELNEXTHOP`, of either kind.
+    DelNexthop {
+        /// Object id.
+        id: u32,
+    },
+    /// `RTM_NEWROUTE`, create or replace, by `RTA_NH_ID`.
+    PutRoute {
+        /// Identity.
+        key: RouteKey,
+        /// Content.
+        value: RouteValue,
+    },
+    /// `RTM_DELROUTE`, with our protocol number in the request, so that it can never hit another's.
+    DelRoute {
+        /// Identity.
+        key: RouteKey,
+    },
+}
+
+/// Why an operation failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpError {
+    /// errno, positive; 0 when the operation was never sent (its interface does not exist).
+    pub errno: i32,
+    /// The kernel's extended-ack text, or the errno's.
+    pub text: String,
+}
+
+/// What became of each operation, in their order.
+pub type OpResults = Vec<Result<(), OpError>>;

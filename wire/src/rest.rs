@@ -1,0 +1,499 @@
+//! The documents of the REST interface and of `ballast ... --json`: a contract, see docs/rest.md.
+//!
+//! Keys are snake_case, units are in the key, every document of its own has a `schema`. Additions are free,
+//! changes need a new schema version.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// An error, as RFC 9457 `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// `about:blank`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Stable code: `unauthorized`, `not_found`, `invalid_topology`, `stale_revision`, `guard_refused`,
+    /// `bad_override`, `too_large`, `no_leader`, `outcome_unknown`, `outvoted`, `bad_request`.
+    pub code: String,
+    /// One line.
+    pub title: String,
+    /// What happened and what to do.
+    pub detail: String,
+    /// With `guard_refused`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
+    /// With `stale_revision`: the head revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// With `invalid_topology`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A guard's verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Guard {
+    /// Its name.
+    pub name: String,
+    /// What the change would do.
+    pub value: u64,
+    /// What it may do.
+    pub limit: u64,
+    /// Whether it passes.
+    pub ok: bool,
+}
+
+/// A problem in a topology file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Diagnostic {
+    /// Stable code.
+    pub code: String,
+    /// `error` or `warning`.
+    pub severity: String,
+    /// File name as sent.
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+    /// From 1.
+    pub column: u32,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// `ballast.check/v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Check {
+    /// `ballast.check/v1`
+    pub schema: String,
+    /// No errors.
+    pub valid: bool,
+    /// Number of diagnostics.
+    pub total: usize,
+    /// All of them.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// `ballast.change/v1`: one change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// `ballast.change/v1`
+    pub schema: String,
+    /// Its number.
+    pub change: u64,
+    /// `intent` or `failure`.
+    pub kind: String,
+    /// Revision that it made, or under which the failure happened.
+    pub revision: u64,
+    /// Generation of its newest release; `None` before the first.
+    pub generation: Option<String>,
+    /// See `interface`: proposed, planned, approved, releasing, acknowledging, probing, baking, done, halted,
+    /// rolling_back, rolled_back.
+    pub state: String,
+    /// Step in work, from 1; 0 before the first.
+    pub step: u32,
+    /// All steps.
+    pub steps: Vec<ChangeStep>,
+    /// Who.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+    /// Why it is in this state.
+    pub detail: String,
+    /// When it entered the log, for people (RFC 3339, UTC).
+    pub at: String,
+    /// How the guards judged.
+    pub guards: Vec<Guard>,
+    /// Guards that the operator overrode.
+    pub overridden: Vec<String>,
+    /// With `failure`: the link and who said so.
+    pub evidence: Vec<String>,
+    /// Hosts of all steps and where each stands.
+    pub hosts: Vec<ChangeHost>,
+    /// Kernel writes that agents reported for it so far.
+    pub writes: u64,
+}
+
+/// A step of a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeStep {
+    /// Hosts.
+    pub hosts: Vec<String>,
+    /// What must be seen before the next: `ack`, `bake 10s`.
+    pub gate: Vec<String>,
+}
+
+/// A host in a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeHost {
+    /// Host.
+    pub name: String,
+    /// `waiting`, `released`, `acknowledged`, `refused`, `failed`.
+    pub state: String,
+    /// The agent's words when it is not well.
+    pub detail: String,
+    /// Kernel writes for it.
+    pub writes: u64,
+}
+
+/// `ballast.changes/v1`, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Changes {
+    /// `ballast.changes/v1`
+    pub schema: String,
+    /// Newest first.
+    pub changes: Vec<Change>,
+}
+
+/// `ballast.status/v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// `ballast.status/v1`
+    pub schema: String,
+    /// Answering controller's id.
+    pub controller: u64,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Leader's id, when one is known.
+    pub leader: Option<u64>,
+    /// Raft term.
+    pub term: u64,
+    /// Raft index applied here.
+    pub applied: u64,
+    /// Raft index committed here.
+    pub committed: u64,
+    /// Incarnation of generations.
+    pub incarnation: u64,
+    /// Newest revision; 0: none yet.
+    pub revision: u64,
+    /// Digest of the replicated state here, at `applied`.
+    pub state_digest: String,
+    /// All members.
+    pub members: Vec<MemberStatus>,
+    /// Whether this replica serves agents, and if not why.
+    pub serving: bool,
+    /// Alarms, in words, worst first.
+    pub alarms: Vec<String>,
+    /// Hosts by state.
+    pub hosts: HostCounts,
+    /// Links that are believed to be down.
+    pub links_down: Vec<String>,
+    /// Links about which reports disagree.
+    pub disagreements: Vec<String>,
+    /// Number of the change in work.
+    pub change: Option<u64>,
+    /// Resident memory of the answering controller.
+    pub memory_bytes: u64,
+}
+
+/// A controller in the status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemberStatus {
+    /// Its id.
+    pub id: u64,
+    /// `leader`, `follower`, `candidate`, or `unknown` for a member seen from a follower.
+    pub role: String,
+    /// Index that the leader knows to be on its disk; `None` where that is not known.
+    pub matched: Option<u64>,
+    /// Heard from within an election timeout, as far as this replica knows.
+    pub reachable: bool,
+}
+
+/// Hosts by state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HostCounts {
+    /// Nodes of the topology.
+    pub total: usize,
+    /// With a living session.
+    pub connected: usize,
+    /// Running what they are assigned, kernel read back.
+    pub current: usize,
+}
+
+/// `ballast.hosts/v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Hosts {
+    /// `ballast.hosts/v1`
+    pub schema: String,
+    /// Sorted by name.
+    pub hosts: Vec<Host>,
+}
+
+/// One host as seen by the controllers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Zone.
+    pub zone: Option<String>,
+    /// Loopback addresses.
+    pub loopbacks: Vec<String>,
+    /// Session alive.
+    pub connected: bool,
+    /// Generation in force there.
+    pub generation: Option<String>,
+    /// Revision in force there.
+    pub revision: Option<u64>,
+    /// Program digest in force there.
+    pub digest: Option<String>,
+    /// Digest of program and overlay as read back from its kernel.
+    pub effective_digest: Option<String>,
+    /// Generation assigned to it.
+    pub assigned_generation: Option<String>,
+    /// Digest assigned to it.
+    pub assigned_digest: Option<String>,
+    /// Age of the last look into its kernel, with the time since we heard it.
+    pub applied_age_ms: Option<u64>,
+    /// Objects by state.
+    pub installed: u64,
+    /// Objects waiting for a link.
+    pub pending: u64,
+    /// Objects that the kernel refused.
+    pub refused: u64,
+    /// Kernel writes since the agent started.
+    pub writes_total: u64,
+    /// Pinned from the host.
+    pub pinned: bool,
+    /// Frozen from the host.
+    pub frozen: bool,
+    /// Its agent's version.
+    pub agent_version: Option<String>,
+    /// What is wrong, in words.
+    pub alarms: Vec<String>,
+    /// Its interfaces.
+    pub links: Vec<HostLink>,
+}
+
+/// An interface of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HostLink {
+    /// Interface.
+    pub interface: String,
+    /// Link id.
+    pub link: String,
+    /// Up with carrier, as its agent says; `None`: not heard.
+    pub carrier: Option<bool>,
+}
+
+/// `ballast.links/v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Links {
+    /// `ballast.links/v1`
+    pub schema: String,
+    /// Sorted by id.
+    pub links: Vec<LinkStatus>,
+}
+
+/// A link as seen by the controllers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LinkStatus {
+    /// Its id.
+    pub id: String,
+    /// `up`, `down`, `returning` (up again, in its hold time), `disagreement`.
+    pub state: String,
+    /// Cost from the first end and from the second.
+    pub costs: [u32; 2],
+    /// Capacity.
+    pub capacity_bps: Option<u64>,
+    /// Latency.
+    pub latency_us: Option<u64>,
+    /// What each end reports.
+    pub ends: [Option<bool>; 2],
+    /// Why it is in this state, in words.
+    pub detail: String,
+}
+
+/// `ballast.program/v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProgramDocument {
+    /// `ballast.program/v1`
+    pub schema: String,
+    /// Host.
+    pub host: String,
+    /// Null offline.
+    pub generation: Option<String>,
+    /// Null offline.
+    pub revision: Option<u64>,
+    /// Program digest.
+    pub digest: String,
+    /// Sysctls.
+    pub sysctls: BTreeMap<String, String>,
+    /// Interface -> MTU in bytes.
+    pub mtu: BTreeMap<String, u32>,
+    /// Classes of the network and the group that each takes here.
+    pub classes: Vec<ClassDocument>,
+    /// None in this version.
+    pub tunnels: Vec<serde_json::Value>,
+    /// Addresses.
+    pub addresses: Vec<AddressDocument>,
+    /// Neighbours.
+    pub neighbours: Vec<NeighbourDocument>,
+    /// Single next hops.
+    pub nexthops: Vec<NexthopDocument>,
+    /// Groups.
+    pub groups: Vec<GroupDocument>,
+    /// Routes.
+    pub routes: Vec<RouteDocument>,
+    /// None in this version.
+    pub rules: Vec<serde_json::Value>,
+    /// None in this version.
+    pub flows: Vec<serde_json::Value>,
+}
+
+/// A class.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClassDocument {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Best group; null on the destination itself.
+    pub group: Option<u32>,
+    /// Group that the kernel falls to.
+    pub backup_group: Option<u32>,
+    /// Number of prefixes.
+    pub prefixes: usize,
+}
+
+/// An address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AddressDocument {
+    /// Interface.
+    pub interface: String,
+    /// `10.255.0.7/32`.
+    pub address: String,
+}
+
+/// A neighbour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NeighbourDocument {
+    /// Interface.
+    pub interface: String,
+    /// Address.
+    pub address: String,
+}
+
+/// A next hop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NexthopDocument {
+    /// Object id.
+    pub id: u32,
+    /// Interface.
+    pub interface: String,
+    /// Gateway.
+    pub gateway: String,
+}
+
+/// A group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GroupDocument {
+    /// Object id.
+    pub id: u32,
+    /// Members.
+    pub members: Vec<MemberDocument>,
+}
+
+/// A group's member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemberDocument {
+    /// Next hop id.
+    pub nexthop: u32,
+    /// Weight.
+    pub weight: u16,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RouteDocument {
+    /// Destination.
+    pub prefix: String,
+    /// Group id.
+    pub group: u32,
+    /// Metric.
+    pub metric: u32,
+    /// Table.
+    pub table: u32,
+}
+
+/// `ballast.paths/v1`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Paths {
+    /// `ballast.paths/v1`
+    pub schema: String,
+    /// From.
+    pub from: String,
+    /// To.
+    pub to: String,
+    /// All equal-cost paths, bounded.
+    pub paths: Vec<PathDocument>,
+    /// `reachable`, `unreachable`, `loop`, `unknown_node`.
+    pub verdict: String,
+    /// None in this version.
+    pub deciding_rule: Option<String>,
+    /// In words.
+    pub reason: String,
+}
+
+/// A path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PathDocument {
+    /// Node names from first to last.
+    pub hops: Vec<String>,
+    /// Link ids.
+    pub links: Vec<String>,
+    /// Sum of costs.
+    pub cost: u64,
+    /// Sum of latencies where all are known.
+    pub latency_us: Option<u64>,
+    /// Share of the traffic, 0 to 1.
+    pub share: f64,
+}
+
+/// `ballast.plan/v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanDocument {
+    /// `ballast.plan/v1`
+    pub schema: String,
+    /// Names exactly this plan.
+    pub plan_hash: String,
+    /// Hosts whose program differs.
+    pub hosts: Vec<PlanHost>,
+    /// Ordered pairs that cannot reach each other any more.
+    pub pairs_lost: Vec<[String; 2]>,
+    /// Verdicts.
+    pub guards: Vec<Guard>,
+    /// Steps.
+    pub steps: Vec<PlanStep>,
+    /// Proofs; this version proves nothing and says so by an empty list.
+    pub proofs: Vec<serde_json::Value>,
+}
+
+/// A host in a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanHost {
+    /// Host.
+    pub name: String,
+    /// Digest afterwards; null for a host that goes.
+    pub digest: Option<String>,
+    /// Objects added.
+    pub add: usize,
+    /// Objects changed.
+    pub change: usize,
+    /// Objects removed.
+    pub remove: usize,
+    /// Kernel writes.
+    pub writes: usize,
+}
+
+/// A step in a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanStep {
+    /// Hosts.
+    pub hosts: Vec<String>,
+    /// `ack`, `bake 10s`.
+    pub gate: Vec<String>,
+}

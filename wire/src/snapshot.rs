@@ -1,0 +1,2 @@
+//! The replicated state on disk and on its way to a peer: `proto::replica::Snapshot` around
+//! `proto::replica::State`, with a digest.
