@@ -1,6 +1,10 @@
 //! What a change does to the network, and the guards that judge it.
+//!
+//! Reads compiled programs and topologies, never agents: it says what will be, not what is.
 
+use crate::walk::Forwarding;
 use crate::{Facts, Network};
+use std::collections::BTreeSet;
 use topology::Topology;
 
 /// What goes from one state to the other.
@@ -35,8 +39,51 @@ pub struct Verdict {
 
 /// Compares two states. `old` is `None` for the first topology ever.
 pub fn impact(old: Option<(&Topology, &Facts, &Network)>, new: (&Topology, &Facts, &Network)) -> Impact {
-    let _ = (old, new);
-    panic!("not yet")
+    let (topology, facts, network) = new;
+    let Some((old_topology, old_facts, old_network)) = old else {
+        let hosts = network.programs.iter().map(|program| program.host.clone());
+        return Impact { hosts_changed: hosts.collect(), ..Impact::default() };
+    };
+    let prefixes: BTreeSet<_> = network.table.entries.iter().map(|(prefix, _)| prefix).collect();
+    let gone = old_network.table.entries.iter().filter(|(prefix, _)| !prefixes.contains(prefix));
+    let mut prefixes_lost: Vec<String> = gone.map(|(prefix, _)| prefix.to_string()).collect();
+    prefixes_lost.sort_unstable();
+    let nodes = old_topology.nodes.iter().map(|node| &node.name);
+    let programs = network.programs.iter().zip(&network.digests);
+    let changed = programs.filter(|(program, digest)| {
+        old_network.host(&program.host).is_none_or(|(_, before)| before != **digest)
+    });
+    Impact {
+        prefixes_lost,
+        prefixes_before: old_network.table.entries.len(),
+        nodes_lost: nodes.filter(|name| topology.node_index(name).is_none()).cloned().collect(),
+        nodes_before: old_topology.nodes.len(),
+        hosts_changed: changed.map(|(program, _)| program.host.clone()).collect(),
+        pairs_lost: pairs_lost((old_topology, old_facts, old_network), (topology, facts, network)),
+    }
+}
+
+/// Sorted by sender, then destination.
+fn pairs_lost(
+    (old_topology, old_facts, old_network): (&Topology, &Facts, &Network),
+    (topology, facts, network): (&Topology, &Facts, &Network),
+) -> Vec<(String, String)> {
+    let before = Forwarding::new(old_topology, old_facts, old_network);
+    let after = Forwarding::new(topology, facts, network);
+    // Position before, position after, of every node that both states have.
+    let kept: Vec<(u32, u32)> = (0_u32..)
+        .zip(&old_topology.nodes)
+        .filter_map(|(at, node)| Some((at, topology.node_index(&node.name)?.0)))
+        .collect();
+    let mut lost = Vec::new();
+    for (to_before, to_after) in &kept {
+        let (reached, reaches) = (before.arrives(*to_before), after.arrives(*to_after));
+        let cut = kept.iter().filter(|(was, is)| reached[*was as usize] && !reaches[*is as usize]);
+        lost.extend(cut.map(|(from, _)| (*from, *to_before)));
+    }
+    lost.sort_unstable();
+    let name = |at: u32| old_topology.nodes[at as usize].name.clone();
+    lost.into_iter().map(|(from, to)| (name(from), name(to))).collect()
 }
 
 /// Judges an impact by the new topology's own safety budget.
@@ -44,6 +91,16 @@ pub fn impact(old: Option<(&Topology, &Facts, &Network)>, new: (&Topology, &Fact
 /// `every_prefix_gone` and `every_node_gone` refuse what no budget can allow: a change after which nothing
 /// of what was there is left.
 pub fn guards(impact: &Impact, safety: &topology::Safety) -> Vec<Verdict> {
-    let _ = (impact, safety);
-    panic!("not yet")
+    let verdict = |guard, value: usize, limit: usize| Verdict {
+        guard,
+        value: value as u64,
+        limit: limit as u64,
+        ok: value <= limit,
+    };
+    let (prefixes, nodes) = (impact.prefixes_lost.len(), impact.nodes_lost.len());
+    vec![
+        verdict("max_prefixes_lost", prefixes, safety.max_prefixes_lost.of(impact.prefixes_before)),
+        verdict("every_prefix_gone", prefixes, impact.prefixes_before.saturating_sub(1)),
+        verdict("every_node_gone", nodes, impact.nodes_before.saturating_sub(1)),
+    ]
 }

@@ -1,17 +1,31 @@
 //! Model and facts in, one program per host out.
 //!
 //! Pure: no file system, no clock, no randomness, the same bytes on every replica and on an engineer's
-//! laptop. The road is `graph` -> `paths` -> `backup` -> `class` -> `program` -> `objects`; `digest` names
-//! a program, `diff` compares two, `impact` says what a change does to the network, `steps` orders it.
+//! laptop. The road is `graph` -> `paths` -> `backup` -> `class` -> `settings` -> `network`, which gives a
+//! `program` per host; `objects` is a program as kernel objects, `digest` names it, `diff` compares two,
+//! `walk` follows packets through all of them, `impact` says what a change does to the network, `steps`
+//! orders it, `render` writes a program for people.
 
+mod backup;
+mod class;
 pub mod diff;
 pub mod digest;
 pub mod facts;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod fixture;
+mod graph;
 pub mod impact;
 pub mod network;
 pub mod objects;
+mod paths;
 pub mod program;
+pub mod render;
+mod settings;
 pub mod steps;
+#[cfg(test)]
+mod tests;
+pub mod walk;
 
 pub use digest::Digest;
 pub use facts::Facts;

@@ -1,8 +1,16 @@
 //! Compiling: a topology and the facts about it to one program per host.
 
-use crate::{Digest, Facts, PrefixTable, Program};
+use crate::paths::Paths;
+use crate::program::{
+    ClassRoute, GROUP_IDS, Group, METRIC_BACKUP, METRIC_PRIMARY, Member, NEXTHOP_IDS, Nexthop, Settings,
+    TABLE_MAIN,
+};
+use crate::{ClassId, Digest, Facts, PrefixTable, Program, backup, class, digest, settings};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use topology::Topology;
+use topology::{Node, NodeIndex, Topology};
 
 /// The programs of all hosts under one topology and one set of facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +31,168 @@ impl Network {
         let at = self.programs.binary_search_by(|program| program.host.as_str().cmp(host)).ok()?;
         Some((&self.programs[at], self.digests[at]))
     }
+
+    /// Host name -> digest of its program.
+    pub fn digests_by_host(&self) -> BTreeMap<String, Digest> {
+        self.programs
+            .iter()
+            .zip(&self.digests)
+            .map(|(program, digest)| (program.host.clone(), *digest))
+            .collect()
+    }
 }
 
 /// Computes all programs. Total: any checked topology compiles.
 pub fn compile(topology: &Topology, facts: &Facts) -> Network {
-    let _ = (topology, facts);
-    panic!("not yet")
+    let ids = class::ids(topology);
+    let table = Arc::new(class::table(topology, &ids));
+    let table_digest = table.digest();
+    let routes = routes(topology, facts, &ids);
+    let programs: Vec<Arc<Program>> = (topology.nodes.iter().zip(settings::settings(topology)))
+        .zip(routes)
+        .enumerate()
+        .map(|(at, ((node, settings), routes))| {
+            Arc::new(routes.into_program(topology, NodeIndex(at as u32), node, settings))
+        })
+        .collect();
+    let digests = programs.iter().map(|program| program.digest(table_digest)).collect();
+    Network { table, table_digest, programs, digests }
+}
+
+/// One host's routes while sets of next hops are still sets of links.
+#[derive(Default)]
+struct HostRoutes {
+    /// Links that packets leave by, sorted -> position of that set in the order of first use.
+    sets: BTreeMap<Vec<u32>, usize>,
+    /// (class, metric, position of the set).
+    routes: Vec<(ClassId, u32, usize)>,
+}
+
+impl HostRoutes {
+    fn add(&mut self, class: ClassId, metric: u32, links: &[u32]) {
+        let set = match self.sets.get(links) {
+            Some(set) => *set,
+            None => {
+                let set = self.sets.len();
+                self.sets.insert(links.to_vec(), set);
+                set
+            }
+        };
+        self.routes.push((class, metric, set));
+    }
+}
+
+/// All hosts' routes, each host's sorted by class and metric.
+fn routes(topology: &Topology, facts: &Facts, ids: &[ClassId]) -> Vec<HostRoutes> {
+    let paths = Paths::new(topology, facts);
+    let nodes = topology.nodes.len() as u32;
+    let mut destinations: Vec<u32> = (0..nodes).collect();
+    destinations.sort_unstable_by_key(|to| ids[*to as usize]);
+    let mut hosts: Vec<HostRoutes> = (0..nodes).map(|_| HostRoutes::default()).collect();
+    let mut links = Vec::new();
+    for to in destinations {
+        let class = ids[to as usize];
+        for from in (0..nodes).filter(|from| *from != to) {
+            let Some(field) = paths.field(from, to) else { continue };
+            let host = &mut hosts[from as usize];
+            links.clear();
+            links.extend(field.next_hops(from, to).map(|edge| edge.link));
+            host.add(class, METRIC_PRIMARY, &links);
+            if let [_] = links[..]
+                && let Some(primary) = field.next_hops(from, to).next()
+                && let Some(alternate) = backup::alternate(field, from, to, primary)
+            {
+                host.add(class, METRIC_BACKUP, &[alternate.link]);
+            }
+        }
+    }
+    hosts
+}
+
+impl HostRoutes {
+    /// Gives next hops and groups their ids and puts the program together.
+    fn into_program(self, topology: &Topology, at: NodeIndex, node: &Node, settings: Settings) -> Program {
+        let (nexthops, nexthop_of_link) =
+            nexthops(topology, at, self.sets.keys().flatten().copied().collect());
+        let mut sets: Vec<(Vec<Member>, usize)> = self
+            .sets
+            .into_iter()
+            .map(|(links, set)| {
+                let mut members: Vec<Member> =
+                    links.iter().map(|link| Member { nexthop: nexthop_of_link[link], weight: 1 }).collect();
+                members.sort_unstable();
+                (members, set)
+            })
+            .collect();
+        sets.sort_unstable();
+        let mut taken = BTreeSet::new();
+        let mut group_of_set = vec![0; sets.len()];
+        let mut groups: Vec<Group> = sets
+            .into_iter()
+            .map(|(members, set)| {
+                let id = free_id(digest::of_members(&members), &GROUP_IDS, &mut taken);
+                group_of_set[set] = id;
+                Group { id, members }
+            })
+            .collect();
+        groups.sort_unstable_by_key(|group| group.id);
+        let classes = self.routes.into_iter().map(|(class, metric, set)| ClassRoute {
+            class,
+            metric,
+            table: TABLE_MAIN,
+            group: group_of_set[set],
+        });
+        Program {
+            host: node.name.clone(),
+            settings,
+            preferred_source_v4: node.loopbacks.iter().find_map(|address| match address {
+                IpAddr::V4(address) => Some(*address),
+                IpAddr::V6(_) => None,
+            }),
+            preferred_source_v6: node.loopbacks.iter().find_map(|address| match address {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(address) => Some(*address),
+            }),
+            nexthops,
+            groups,
+            classes: classes.collect(),
+        }
+    }
+}
+
+/// Next hops over `links`, sorted by id, and link -> id.
+fn nexthops(topology: &Topology, at: NodeIndex, links: BTreeSet<u32>) -> (Vec<Nexthop>, BTreeMap<u32, u32>) {
+    let mut hops: Vec<(&str, IpAddr, u32)> = links
+        .into_iter()
+        .map(|position| {
+            let link = &topology.links[position as usize];
+            let own = usize::from(link.ends[0].node != at);
+            (link.ends[own].interface.as_str(), IpAddr::V6(link.ends[1 - own].link_local), position)
+        })
+        .collect();
+    hops.sort_unstable();
+    let mut taken = BTreeSet::new();
+    let mut id_of_link = BTreeMap::new();
+    let mut nexthops: Vec<Nexthop> = hops
+        .into_iter()
+        .map(|(interface, gateway, link)| {
+            let id = free_id(digest::of_next_hop(interface, gateway), &NEXTHOP_IDS, &mut taken);
+            id_of_link.insert(link, id);
+            Nexthop { id, interface: interface.to_string(), gateway }
+        })
+        .collect();
+    nexthops.sort_unstable_by_key(|nexthop| nexthop.id);
+    (nexthops, id_of_link)
+}
+
+/// An id out of `range` that follows from `hash`; where it is taken, the next free one. Callers go through
+/// contents in their sorted order, so who has to give way is the same everywhere. A host has far fewer next
+/// hops and groups than a range has ids (8 million).
+fn free_id(hash: Digest, range: &RangeInclusive<u32>, taken: &mut BTreeSet<u32>) -> u32 {
+    let size = range.end() - range.start() + 1;
+    let mut offset = u32::from_be_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]) % size;
+    while !taken.insert(range.start() + offset) {
+        offset = (offset + 1) % size;
+    }
+    range.start() + offset
 }

@@ -48,7 +48,38 @@ pub struct RouteValue {
 impl Objects {
     /// All objects of a program. A class of the program that the table does not know gives no route.
     pub fn of(program: &Program, table: &PrefixTable) -> Objects {
-        let _ = (program, table);
-        panic!("not yet")
+        let settings = &program.settings;
+        let addresses = settings.addresses.iter();
+        let neighbours = settings.neighbours.iter();
+        Objects {
+            sysctls: settings.sysctls.clone(),
+            mtus: settings.mtus.clone(),
+            addresses: addresses.map(|address| (address.interface.clone(), address.address)).collect(),
+            neighbours: neighbours
+                .map(|neighbour| (neighbour.interface.clone(), neighbour.address))
+                .collect(),
+            nexthops: program
+                .nexthops
+                .iter()
+                .map(|nexthop| (nexthop.id, (nexthop.interface.clone(), nexthop.gateway)))
+                .collect(),
+            groups: program.groups.iter().map(|group| (group.id, group.members.clone())).collect(),
+            routes: routes(program, table),
+        }
     }
+}
+
+fn routes(program: &Program, table: &PrefixTable) -> BTreeMap<RouteKey, RouteValue> {
+    let mut routes = BTreeMap::new();
+    for (prefix, class) in &table.entries {
+        let preferred_source = match prefix {
+            IpNetwork::V4(_) => program.preferred_source_v4.map(IpAddr::V4),
+            IpNetwork::V6(_) => program.preferred_source_v6.map(IpAddr::V6),
+        };
+        for route in program.class_routes(*class) {
+            let key = RouteKey { table: route.table, prefix: *prefix, metric: route.metric };
+            routes.insert(key, RouteValue { group: route.group, preferred_source });
+        }
+    }
+    routes
 }

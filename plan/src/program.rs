@@ -3,7 +3,7 @@
 //! A [`Program`] is the host's own part; the [`PrefixTable`] is one for the whole network. Neither knows
 //! ifindexes, generations or agents. Everything is sorted, so equal programs are equal bytes.
 
-use crate::Digest;
+use crate::{Digest, digest};
 use ipnetwork::IpNetwork;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -139,7 +139,13 @@ impl PrefixTable {
     /// Digest of the table: prefixes fall into a fixed number of blocks by their own hash, each block is
     /// hashed alone, then all block digests and the classes together.
     pub fn digest(&self) -> Digest {
-        panic!("not yet")
+        digest::of_table(self)
+    }
+
+    /// The class of exactly this prefix.
+    pub fn class_of(&self, prefix: &IpNetwork) -> Option<ClassId> {
+        let at = self.entries.binary_search_by_key(prefix, |(prefix, _)| *prefix).ok()?;
+        Some(self.entries[at].1)
     }
 
     /// The class's name.
@@ -152,7 +158,23 @@ impl PrefixTable {
 impl Program {
     /// Digest of the whole program: of the host's own part and of the table's digest.
     pub fn digest(&self, table: Digest) -> Digest {
-        let _ = table;
-        panic!("not yet")
+        digest::of_program(self, table)
+    }
+
+    /// The class's routes, best metric first; none for a class that ends here or cannot be reached.
+    pub fn class_routes(&self, class: ClassId) -> &[ClassRoute] {
+        let start = self.classes.partition_point(|route| route.class < class);
+        let length = self.classes[start..].partition_point(|route| route.class == class);
+        &self.classes[start..start + length]
+    }
+
+    /// The group with this id.
+    pub fn group(&self, id: u32) -> Option<&Group> {
+        self.groups.binary_search_by_key(&id, |group| group.id).ok().map(|at| &self.groups[at])
+    }
+
+    /// The next hop with this id.
+    pub fn nexthop(&self, id: u32) -> Option<&Nexthop> {
+        self.nexthops.binary_search_by_key(&id, |nexthop| nexthop.id).ok().map(|at| &self.nexthops[at])
     }
 }

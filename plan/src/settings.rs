@@ -1,0 +1,92 @@
+//! What a host's forwarding needs beside routes: sysctls, MTUs, addresses, managed neighbours.
+//!
+//! Depends on the topology alone: a fact changes no setting, so a failure rewrites none. Every sysctl named
+//! here exists in each network namespace's `/proc/sys/net`.
+
+use crate::program::{Address, Neighbour, Settings};
+use ipnetwork::{IpNetwork, Ipv6Network};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use topology::{End, Link, NodeIndex, Topology};
+
+/// Where loopback addresses live.
+const LOOPBACK_INTERFACE: &str = "lo";
+/// Prefix length of link-local addresses (RFC 4291, section 2.5.6).
+const LINK_LOCAL_PREFIX_BITS: u8 = 64;
+
+/// Sysctls of the whole host.
+const HOST_SYSCTLS: [(&str, &str); 7] = [
+    ("net.ipv4.ip_forward", "1"),
+    ("net.ipv6.conf.all.forwarding", "1"),
+    // Equal-cost paths are chosen by the five-tuple: one flow keeps its path, flows spread.
+    ("net.ipv4.fib_multipath_hash_policy", "1"),
+    ("net.ipv6.fib_multipath_hash_policy", "1"),
+    // Without it the kernel announces every route again when a nexthop group changes.
+    ("net.ipv4.nexthop_compat_mode", "0"),
+    ("net.ipv6.conf.all.keep_addr_on_down", "1"),
+    // The effective reverse-path filter of an interface is the higher of this value and its own.
+    ("net.ipv4.conf.all.rp_filter", "0"),
+];
+
+/// Sysctls of each interface that ends a link: (before the interface's name, after it, value).
+const INTERFACE_SYSCTLS: [(&str, &str, &str); 8] = [
+    ("net.ipv4.conf", "forwarding", "1"),
+    ("net.ipv4.conf", "rp_filter", "0"),
+    ("net.ipv6.conf", "forwarding", "1"),
+    ("net.ipv6.conf", "disable_ipv6", "0"),
+    ("net.ipv6.conf", "keep_addr_on_down", "1"),
+    // A point-to-point link has one other end, and Ballast gives both their addresses: duplicate-address
+    // detection could only delay the link-local address after a link-up.
+    ("net.ipv6.conf", "accept_dad", "0"),
+    ("net.ipv6.conf", "dad_transmits", "0"),
+    // A neighbour's router advertisement must not add routes or addresses.
+    ("net.ipv6.conf", "accept_ra", "0"),
+];
+
+/// Settings of every node, in the order of the nodes.
+pub(crate) fn settings(topology: &Topology) -> Vec<Settings> {
+    let mut all: Vec<Settings> = topology
+        .nodes
+        .iter()
+        .map(|node| Settings {
+            sysctls: HOST_SYSCTLS.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            mtus: BTreeMap::new(),
+            addresses: node.loopbacks.iter().map(|address| loopback(*address)).collect(),
+            neighbours: Vec::new(),
+        })
+        .collect();
+    for link in &topology.links {
+        for (own, far) in [(0, 1), (1, 0)] {
+            let NodeIndex(node) = link.ends[own].node;
+            add_end(&mut all[node as usize], link, &link.ends[own], &link.ends[far]);
+        }
+    }
+    for settings in &mut all {
+        settings.addresses.sort_unstable();
+        settings.addresses.dedup();
+        settings.neighbours.sort_unstable();
+        settings.neighbours.dedup();
+    }
+    all
+}
+
+fn loopback(address: IpAddr) -> Address {
+    Address { interface: LOOPBACK_INTERFACE.to_string(), address: IpNetwork::from(address) }
+}
+
+fn add_end(settings: &mut Settings, link: &Link, own: &End, far: &End) {
+    let interface = &own.interface;
+    // sysctl(8) separates with dots and writes a dot inside a name as a slash.
+    let escaped = interface.replace('.', "/");
+    for (before, after, value) in INTERFACE_SYSCTLS {
+        settings.sysctls.insert(format!("{before}.{escaped}.{after}"), value.to_string());
+    }
+    if let Some(mtu_bytes) = link.mtu_bytes {
+        settings.mtus.insert(interface.clone(), mtu_bytes);
+    }
+    let link_local = Ipv6Network::new(own.link_local, LINK_LOCAL_PREFIX_BITS)
+        .expect("64 is within the 128 bits of an IPv6 address");
+    let addresses = std::iter::once(IpNetwork::V6(link_local)).chain(own.addresses.iter().copied());
+    settings.addresses.extend(addresses.map(|address| Address { interface: interface.clone(), address }));
+    settings.neighbours.push(Neighbour { interface: interface.clone(), address: IpAddr::V6(far.link_local) });
+}

@@ -1,0 +1,1 @@
+//! Laws by brute force and by random cases.
