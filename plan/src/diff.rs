@@ -215,3 +215,55 @@ pub(crate) fn via(objects: &Objects, group: u32) -> String {
         .collect();
     format!("via {}", legs.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::fixture::{down, topology};
+    use crate::{Facts, compile};
+
+    fn objects_of_a(text: &str, links_down: &[usize]) -> Objects {
+        let topology = topology(text);
+        let network = compile(&topology, &down(&topology, links_down));
+        Objects::of(network.host("a").unwrap().0, &network.table)
+    }
+
+    #[test]
+    fn equal_programs_differ_in_nothing() {
+        let objects = objects_of_a("a-b 1, b-c 1", &[]);
+        let diff = diff(&objects, &objects);
+        assert_eq!((diff.writes(), diff.is_empty(), render(&objects, &objects)), (0, true, String::new()));
+    }
+
+    #[test]
+    fn a_lost_link_reads_as_the_routes_that_move() {
+        let (old, new) =
+            (objects_of_a("a-b 1, b-c 1, a-c 5", &[]), objects_of_a("a-b 1, b-c 1, a-c 5", &[0]));
+        insta::assert_snapshot!(render(&old, &new));
+        let diff = diff(&old, &new);
+        assert_eq!((diff.added(), diff.changed(), diff.removed(), diff.writes()), (0, 6, 8, 14));
+    }
+
+    #[test]
+    fn a_new_node_reads_as_its_routes() {
+        let (old, new) = (objects_of_a("a-b 1", &[]), objects_of_a("a-b 1, a-c 1", &[]));
+        insta::assert_snapshot!(render(&old, &new));
+        let diff = diff(&old, &new);
+        // Sysctls are files: they count as objects, not as messages.
+        assert_eq!(diff.added() - diff.writes(), diff.upsert.sysctls.len());
+    }
+
+    #[test]
+    fn weights_other_tables_and_dangling_ids_show() {
+        let network = compile(&topology("a-b 1, a-b 1"), &Facts::default());
+        let mut program = (**network.host("a").unwrap().0).clone();
+        let old = Objects::of(&program, &network.table);
+        program.groups[0].members[0].weight = 3;
+        program.nexthops.pop();
+        program.classes[0].table = 91_000;
+        let new = Objects::of(&program, &network.table);
+        insta::assert_snapshot!(render(&old, &new));
+    }
+}

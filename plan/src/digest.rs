@@ -270,3 +270,90 @@ pub(crate) fn of_plan<'a>(
     }
     encoder.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::fixture::topology;
+    use crate::{Facts, compile};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn reads_what_it_writes_and_nothing_else() {
+        let digest = Digest(*blake3::hash(b"x").as_bytes());
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        assert!(digest.to_string().starts_with(&digest.short()));
+        for text in ["", "00", &"g".repeat(64), &"0".repeat(65)] {
+            assert_eq!(text.parse::<Digest>(), Err(NotADigest));
+        }
+    }
+
+    /// Digests outlive a version: agents and logs keep them, so the canonical bytes are final.
+    #[test]
+    fn never_changes_for_a_program_that_stays() {
+        let network = compile(&topology("a-b 1, b-c 1, a-c 5"), &Facts::default());
+        insta::assert_snapshot!(format!("table {}\na {}", network.table_digest, network.digests[0]));
+    }
+
+    /// Each field on its own must show; `change` makes one edit.
+    #[test]
+    fn tells_every_field() {
+        let network = compile(&topology("a-b 1, b-c 1, a-c 5"), &Facts::default());
+        let edits: Vec<fn(&mut Program)> = vec![
+            |program| program.host.push('x'),
+            |program| drop(program.settings.sysctls.insert("net.x".into(), "1".into())),
+            |program| drop(program.settings.sysctls.insert("net.x".into(), "2".into())),
+            |program| drop(program.settings.mtus.insert("eth1".into(), 9000)),
+            |program| drop(program.settings.mtus.insert("eth1".into(), 9001)),
+            |program| drop(program.settings.addresses.pop()),
+            |program| program.settings.addresses[0].interface.push('x'),
+            |program| drop(program.settings.neighbours.pop()),
+            |program| program.settings.neighbours[0].interface.push('x'),
+            |program| program.preferred_source_v4 = None,
+            |program| program.preferred_source_v6 = None,
+            |program| drop(program.nexthops.pop()),
+            |program| program.nexthops[0].id += 1,
+            |program| program.nexthops[0].interface.push('x'),
+            |program| program.nexthops[0].gateway = "fe80::3".parse().unwrap(),
+            |program| drop(program.groups.pop()),
+            |program| program.groups[0].id += 1,
+            |program| program.groups[0].members[0].nexthop += 1,
+            |program| program.groups[0].members[0].weight = 2,
+            |program| drop(program.classes.pop()),
+            |program| program.classes[0].class.0 ^= 1,
+            |program| program.classes[0].metric += 1,
+            |program| program.classes[0].table += 1,
+            |program| program.classes[0].group += 1,
+        ];
+        let mut digests: BTreeSet<Digest> = [network.digests[0]].into();
+        digests.insert(network.programs[0].digest(Digest([0; 32])));
+        for edit in &edits {
+            let mut program = (*network.programs[0]).clone();
+            edit(&mut program);
+            digests.insert(program.digest(network.table_digest));
+        }
+        assert_eq!(digests.len(), edits.len() + 2);
+    }
+
+    #[test]
+    fn tells_every_entry_of_the_table() {
+        let table = (*compile(&topology("a-b 1, b-c 1"), &Facts::default()).table).clone();
+        let edits: Vec<fn(&mut PrefixTable)> = vec![
+            |_| (),
+            |table| drop(table.entries.pop()),
+            |table| drop(table.entries.remove(0)),
+            |table| table.entries[0].1 = table.entries[1].1,
+            |table| table.entries[0].0 = "10.99.0.0/24".parse().unwrap(),
+            |table| table.classes[0].name.push('x'),
+            |table| drop(table.classes.pop()),
+        ];
+        let digest = |edit: &fn(&mut PrefixTable)| {
+            let mut table = table.clone();
+            edit(&mut table);
+            table.digest()
+        };
+        assert_eq!(edits.iter().map(digest).collect::<BTreeSet<_>>().len(), edits.len());
+    }
+}

@@ -104,3 +104,109 @@ pub fn guards(impact: &Impact, safety: &topology::Safety) -> Vec<Verdict> {
         verdict("every_node_gone", nodes, impact.nodes_before.saturating_sub(1)),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile;
+    use crate::fixture::{down, safety, topology};
+    use topology::{Safety, Share};
+
+    fn impact_of(old: &str, new: &str) -> Impact {
+        let (old, new) = (topology(old), topology(new));
+        let facts = Facts::default();
+        let (before, after) = (compile(&old, &facts), compile(&new, &facts));
+        impact(Some((&old, &facts, &before)), (&new, &facts, &after))
+    }
+
+    /// `guard value/limit ok` of each guard.
+    fn verdicts(impact: &Impact, max_prefixes_lost: Share) -> Vec<String> {
+        let safety = Safety { max_prefixes_lost, ..safety() };
+        let text = |verdict: Verdict| {
+            format!("{} {}/{} {}", verdict.guard, verdict.value, verdict.limit, verdict.ok)
+        };
+        guards(impact, &safety).into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn the_first_topology_loses_nothing() {
+        let new = topology("a-b 1");
+        let facts = Facts::default();
+        let impact = impact(None, (&new, &facts, &compile(&new, &facts)));
+        assert_eq!(impact, Impact { hosts_changed: vec!["a".into(), "b".into()], ..Impact::default() });
+        assert!(verdicts(&impact, Share::Count(0)).iter().all(|verdict| verdict.ends_with("0/0 true")));
+    }
+
+    #[test]
+    fn the_same_topology_changes_nothing() {
+        let impact = impact_of("a-b 1, b-c 1", "a-b 1, b-c 1");
+        let expected = Impact { prefixes_before: 9, nodes_before: 3, ..Impact::default() };
+        assert_eq!(impact, expected);
+    }
+
+    #[test]
+    fn a_node_less_loses_its_prefixes_but_no_pair_of_the_others() {
+        let impact = impact_of("a-b 1, b-c 1", "a-b 1");
+        assert_eq!(impact.prefixes_lost, ["10.255.0.3/32", "10.3.0.0/24", "fd00::3/128"]);
+        assert_eq!(impact.nodes_lost, ["c"]);
+        assert_eq!(impact.hosts_changed, ["a", "b"]);
+        assert!(impact.pairs_lost.is_empty());
+        assert_eq!(
+            verdicts(&impact, Share::Percent(33)),
+            ["max_prefixes_lost 3/2 false", "every_prefix_gone 3/8 true", "every_node_gone 1/2 true"]
+        );
+        assert_eq!(verdicts(&impact, Share::Percent(34))[0], "max_prefixes_lost 3/3 true");
+        assert_eq!(verdicts(&impact, Share::Count(3))[0], "max_prefixes_lost 3/3 true");
+    }
+
+    #[test]
+    fn a_link_less_loses_the_pairs_that_it_joined() {
+        let impact = impact_of("a-b 1, b-c 1", "a-b 1, c");
+        let pairs: Vec<String> = impact.pairs_lost.iter().map(|(from, to)| format!("{from}{to}")).collect();
+        assert_eq!(pairs, ["ac", "bc", "ca", "cb"]);
+        assert!(impact.prefixes_lost.is_empty());
+    }
+
+    #[test]
+    fn a_change_after_which_nothing_is_left_passes_no_budget() {
+        // All names and so all nodes are new; their prefixes are the old ones.
+        let impact = impact_of("a-b 1", "x-y 1");
+        assert_eq!(
+            verdicts(&impact, Share::Percent(100)),
+            ["max_prefixes_lost 0/6 true", "every_prefix_gone 0/5 true", "every_node_gone 2/1 false"]
+        );
+        let mut emptied = topology("a-b 1");
+        for node in &mut emptied.nodes {
+            node.loopbacks.clear();
+            node.prefixes.clear();
+        }
+        let old = topology("a-b 1");
+        let facts = Facts::default();
+        let (before, after) = (compile(&old, &facts), compile(&emptied, &facts));
+        let impact = super::impact(Some((&old, &facts, &before)), (&emptied, &facts, &after));
+        assert_eq!(
+            verdicts(&impact, Share::Percent(100)),
+            ["max_prefixes_lost 6/6 true", "every_prefix_gone 6/5 false", "every_node_gone 0/1 true"]
+        );
+    }
+
+    #[test]
+    fn facts_that_cut_a_node_off_lose_its_pairs() {
+        let topology = topology("a-b 1, b-c 1");
+        let (none, cut) = (Facts::default(), down(&topology, &[1]));
+        let (before, after) = (compile(&topology, &none), compile(&topology, &cut));
+        let impact = impact(Some((&topology, &none, &before)), (&topology, &cut, &after));
+        assert_eq!(impact.pairs_lost.len(), 4);
+        assert!(impact.hosts_changed.is_empty(), "{:?}", impact.hosts_changed);
+    }
+
+    #[test]
+    fn a_prefix_that_moves_to_another_node_is_not_lost() {
+        let (old, mut new) = (topology("a-b 1"), topology("a-b 1"));
+        let moved = new.nodes[0].prefixes.remove(0);
+        new.nodes[1].prefixes.push(moved);
+        let facts = Facts::default();
+        let (before, after) = (compile(&old, &facts), compile(&new, &facts));
+        assert!(impact(Some((&old, &facts, &before)), (&new, &facts, &after)).prefixes_lost.is_empty());
+    }
+}

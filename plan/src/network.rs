@@ -100,6 +100,7 @@ fn routes(topology: &Topology, facts: &Facts, ids: &[ClassId]) -> Vec<HostRoutes
             host.add(class, METRIC_PRIMARY, &links);
             if let [_] = links[..]
                 && let Some(primary) = field.next_hops(from, to).next()
+                && !paths.is_down(primary)
                 && let Some(alternate) = backup::alternate(field, from, to, primary)
             {
                 host.add(class, METRIC_BACKUP, &[alternate.link]);

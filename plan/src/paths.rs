@@ -8,7 +8,8 @@
 //! with all links up, is on the *cut-off side* and uses the graph without facts, so that its routes stay.
 //! The two do not loop: a living link never joins the two sides (its other end would reach `d` as well), so
 //! on the cut-off side the distance without facts falls on every hop; a packet that leaves that side over a
-//! link believed dead, and so alive after all, is on the living side, where the living distance falls.
+//! link believed dead, and so alive after all, is on the living side, where the living distance falls. An
+//! alternate for a link believed dead would be in use at once and break this: there is none.
 //! See docs/decisions/0002.
 
 use crate::Facts;
@@ -33,6 +34,8 @@ pub(crate) struct Paths {
     living: Field,
     /// The graph without facts; only there when facts cut some node off.
     without_facts: Option<Field>,
+    /// By position of the link: whether facts say that it is down.
+    down: Vec<bool>,
 }
 
 impl Field {
@@ -95,7 +98,12 @@ impl Paths {
         let living = Field::new(Graph::new(topology, |link| !down[link as usize]));
         let all = Graph::new(topology, |_| true);
         let cut = down.contains(&true) && living.graph.components() != all.components();
-        Paths { living, without_facts: cut.then(|| Field::new(all)) }
+        Paths { living, without_facts: cut.then(|| Field::new(all)), down }
+    }
+
+    /// Whether facts say that the edge's link is down: only routes of the cut-off side use such links.
+    pub(crate) fn is_down(&self, edge: &Edge) -> bool {
+        self.down[edge.link as usize]
     }
 
     /// The graph and distances by which `from` routes to `to`; `None` where not even all links would do.

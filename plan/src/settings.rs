@@ -90,3 +90,30 @@ fn add_end(settings: &mut Settings, link: &Link, own: &End, far: &End) {
     settings.addresses.extend(addresses.map(|address| Address { interface: interface.clone(), address }));
     settings.neighbours.push(Neighbour { interface: interface.clone(), address: IpAddr::V6(far.link_local) });
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::fixture::topology;
+
+    #[test]
+    fn a_numbered_link_with_an_mtu_on_a_vlan_interface() {
+        let mut topology = topology("a-b 1");
+        topology.links[0].mtu_bytes = Some(9000);
+        topology.links[0].ends[0].interface = "eth1.100".to_string();
+        topology.links[0].ends[0].addresses = vec!["192.0.2.0/31".parse().unwrap()];
+        let settings = &settings(&topology)[0];
+        let addresses: Vec<String> =
+            settings.addresses.iter().map(|a| format!("{} {}", a.interface, a.address)).collect();
+        assert_eq!(
+            addresses,
+            ["eth1.100 192.0.2.0/31", "eth1.100 fe80::1/64", "lo 10.255.0.1/32", "lo fd00::1/128"]
+        );
+        assert_eq!(settings.mtus.get("eth1.100"), Some(&9000));
+        assert_eq!(settings.neighbours[0].address.to_string(), "fe80::2");
+        // As sysctl(8) writes it: dots separate, a slash is a dot.
+        assert_eq!(settings.sysctls.get("net.ipv6.conf.eth1/100.accept_dad").map(String::as_str), Some("0"));
+    }
+}

@@ -48,3 +48,68 @@ pub fn plan_hash(
 ) -> Digest {
     digest::of_plan(running.iter(), wanted.iter(), steps)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::safety;
+    use topology::Share;
+
+    /// `"a1 b1 c2"`: hosts and a number that stands for their digest.
+    fn digests(text: &str) -> BTreeMap<String, Digest> {
+        let of = |entry: &str| {
+            let (host, number) = entry.split_at(1);
+            (host.to_string(), Digest([number.parse().expect("a digit"); 32]))
+        };
+        text.split_whitespace().map(of).collect()
+    }
+
+    #[track_caller]
+    fn check(share: Share, running: &str, wanted: &str, expected: &str) {
+        let safety = Safety { max_hosts_per_step: share, ..safety() };
+        let steps = steps(&digests(running), &digests(wanted), &safety);
+        let text: Vec<String> =
+            steps.iter().map(|step| format!("{} {}", step.hosts.join(""), step.bake_ms)).collect();
+        assert_eq!(text.join(", "), expected);
+    }
+
+    #[test]
+    fn hosts_without_a_program_are_all_in_the_first_step_and_do_not_bake() {
+        check(Share::Count(1), "", "a1 b1 c1 d1", "abcd 0");
+        check(Share::Count(1), "b1 c1", "a2 b2 c2 d2", "ad 0, b 10000, c 10000");
+    }
+
+    #[test]
+    fn a_step_has_at_most_its_share_of_all_hosts_but_never_none() {
+        check(Share::Percent(25), "a1 b1 c1 d1 e1 f1 g1 h1", "a2 b2 c2 d1 e1 f1 g1 h1", "ab 10000, c 10000");
+        check(Share::Percent(0), "a1 b1", "a2 b2", "a 10000, b 10000");
+        check(Share::Count(0), "a1 b1", "a2 b2", "a 10000, b 10000");
+        check(Share::Percent(100), "a1 b1 c1", "a2 b2 c2", "abc 10000");
+    }
+
+    #[test]
+    fn hosts_whose_program_stays_are_in_no_step() {
+        check(Share::Percent(100), "a1 b1 c1", "a1 b2 c1", "b 10000");
+        check(Share::Percent(100), "a1 b1", "a1 b1", "");
+        check(Share::Percent(100), "a1 b1", "a1", "");
+    }
+
+    #[test]
+    fn a_plan_hash_names_what_runs_what_shall_run_and_the_steps() {
+        let (running, wanted) = (digests("a1 b1"), digests("a2 b2"));
+        let together = steps(&running, &wanted, &Safety { max_hosts_per_step: Share::Count(2), ..safety() });
+        let apart = steps(&running, &wanted, &Safety { max_hosts_per_step: Share::Count(1), ..safety() });
+        let unbaked =
+            steps(&running, &wanted, &Safety { bake_ms: 0, max_hosts_per_step: Share::Count(2), ..safety() });
+        let hashes: std::collections::BTreeSet<Digest> = [
+            plan_hash(&running, &wanted, &together),
+            plan_hash(&running, &wanted, &apart),
+            plan_hash(&running, &wanted, &unbaked),
+            plan_hash(&wanted, &wanted, &together),
+            plan_hash(&running, &running, &together),
+        ]
+        .into();
+        assert_eq!(hashes.len(), 5);
+        assert_eq!(plan_hash(&running, &wanted, &together), plan_hash(&running, &wanted, &together));
+    }
+}

@@ -52,9 +52,59 @@ pub fn paths(topology: &Topology, facts: &Facts, network: &Network, from: &str, 
         return Vec::new();
     };
     let forwarding = Forwarding::new(topology, facts, network);
-    let mut walker = Walker { topology, legs: forwarding.towards(to.0), to: to.0, found: Vec::new() };
-    walker.follow(&mut vec![from.0], &mut Vec::new(), 1.0);
-    walker.found
+    let legs = forwarding.towards(to.0);
+    let mut found = Vec::new();
+    let mut on_path = vec![false; legs.len()];
+    // Depth first; a frame is a node, how many of its legs are done, and the share that gets there. Every
+    // descent ends in a path after at most as many hops as there are nodes: the bound on paths bounds the work.
+    let mut frames = vec![(from.0, 0, 1.0)];
+    let mut links = Vec::new();
+    while let Some((node, done, share)) = frames.last_mut()
+        && found.len() < PATHS_MAX
+    {
+        let (node, leg, share) = (*node, std::mem::replace(done, *done + 1), *share);
+        let name = || topology.nodes[node as usize].name.clone();
+        let legs = legs[node as usize];
+        let fate = match legs.get(leg) {
+            _ if node == to.0 => Some(Fate::Delivered),
+            _ if leg == 0 && on_path[node as usize] => Some(Fate::Loop { node: name() }),
+            None if leg == 0 => Some(Fate::BlackHole { node: name() }),
+            Some((link, next)) => {
+                on_path[node as usize] = true;
+                links.push(*link);
+                frames.push((*next, 0, share / legs.len() as f64));
+                continue;
+            }
+            None => {
+                on_path[node as usize] = false;
+                None
+            }
+        };
+        if let Some(fate) = fate {
+            let nodes: Vec<u32> = frames.iter().map(|(node, _, _)| *node).collect();
+            found.push(path(topology, &nodes, &links, share, fate));
+        }
+        frames.pop();
+        links.pop();
+    }
+    found
+}
+
+/// The path over `links` through `nodes`, one node more than links.
+fn path(topology: &Topology, nodes: &[u32], links: &[u32], share: f64, fate: Fate) -> Path {
+    let used = || links.iter().map(|at| &topology.links[*at as usize]);
+    let cost = used().zip(nodes).map(|(link, from)| {
+        let own = usize::from(link.ends[0].node.0 != *from);
+        u64::from(link.ends[own].cost)
+    });
+    Path {
+        hops: nodes.iter().map(|at| topology.nodes[*at as usize].name.clone()).collect(),
+        links: used().map(|link| link.id.clone()).collect(),
+        cost: cost.sum(),
+        latency_us: used().try_fold(0_u64, |sum, link| sum.checked_add(link.latency_us?)),
+        share,
+        fate,
+    }
 }
 
 /// A living next hop of a node: (position of the link, position of the node at its other end).
@@ -151,56 +201,5 @@ impl<'a> Forwarding<'a> {
             }
         }
         arrives
-    }
-}
-
-struct Walker<'a> {
-    topology: &'a Topology,
-    legs: Vec<&'a [Leg]>,
-    to: u32,
-    found: Vec<Path>,
-}
-
-impl Walker<'_> {
-    /// Every descent ends in a path after at most as many hops as there are nodes, so the bound on paths
-    /// bounds the work.
-    fn follow(&mut self, nodes: &mut Vec<u32>, links: &mut Vec<u32>, share: f64) {
-        if self.found.len() == PATHS_MAX {
-            return;
-        }
-        let Some((&node, before)) = nodes.split_last() else { return };
-        let legs = self.legs[node as usize];
-        let name = || self.topology.nodes[node as usize].name.clone();
-        if node == self.to {
-            self.found.push(self.path(nodes, links, share, Fate::Delivered));
-        } else if before.contains(&node) {
-            self.found.push(self.path(nodes, links, share, Fate::Loop { node: name() }));
-        } else if legs.is_empty() {
-            self.found.push(self.path(nodes, links, share, Fate::BlackHole { node: name() }));
-        } else {
-            for (link, next) in legs {
-                nodes.push(*next);
-                links.push(*link);
-                self.follow(nodes, links, share / legs.len() as f64);
-                nodes.pop();
-                links.pop();
-            }
-        }
-    }
-
-    fn path(&self, nodes: &[u32], links: &[u32], share: f64, fate: Fate) -> Path {
-        let used = || links.iter().map(|at| &self.topology.links[*at as usize]);
-        let cost = used().zip(nodes).map(|(link, from)| {
-            let own = usize::from(link.ends[0].node.0 != *from);
-            u64::from(link.ends[own].cost)
-        });
-        Path {
-            hops: nodes.iter().map(|at| self.topology.nodes[*at as usize].name.clone()).collect(),
-            links: used().map(|link| link.id.clone()).collect(),
-            cost: cost.sum(),
-            latency_us: used().try_fold(0_u64, |sum, link| sum.checked_add(link.latency_us?)),
-            share,
-            fate,
-        }
     }
 }

@@ -97,8 +97,16 @@ fn the_living_side_goes_round_while_the_cut_off_side_stays() {
     let text = "a-b 1, b-c 1, a-c 1, c-x 1";
     let (a_c, c_x) = (1, 3);
     let facts = [a_c, c_x];
-    assert_eq!(routes(text, &facts, "a"), ["b 100 eth1", "c 100 eth1", "x 100 eth2", "x 200 eth1"]);
+    assert_eq!(routes(text, &facts, "a"), ["b 100 eth1", "c 100 eth1", "x 100 eth2"]);
     assert_eq!(routes(text, &[c_x], "a")[2..], ["c 100 eth2", "c 200 eth1", "x 100 eth2", "x 200 eth1"]);
+}
+
+#[test]
+fn neighbours_of_a_cut_off_node_do_not_send_its_packets_to_each_other() {
+    // Links by id: b-c, b-x, c-x. Each of b and c backs x up by the other; with both links dead that would loop.
+    let text = "b-x 1, c-x 1, b-c 1";
+    assert_eq!(routes(text, &[], "b")[2..], ["x 100 eth1", "x 200 eth2"]);
+    assert_eq!(routes(text, &[1, 2], "b"), ["c 100 eth2", "x 100 eth1"]);
 }
 
 #[test]
