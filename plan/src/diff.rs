@@ -221,7 +221,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::fixture::{down, topology};
+    use crate::tests::fixture::{down, topology};
     use crate::{Facts, compile};
 
     fn objects_of_a(text: &str, links_down: &[usize]) -> Objects {

@@ -276,7 +276,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::fixture::topology;
+    use crate::tests::fixture::topology;
     use crate::{Facts, compile};
     use std::collections::BTreeSet;
 
@@ -303,25 +303,43 @@ mod tests {
         let network = compile(&topology("a-b 1, b-c 1, a-c 5"), &Facts::default());
         let edits: Vec<fn(&mut Program)> = vec![
             |program| program.host.push('x'),
-            |program| drop(program.settings.sysctls.insert("net.x".into(), "1".into())),
-            |program| drop(program.settings.sysctls.insert("net.x".into(), "2".into())),
-            |program| drop(program.settings.mtus.insert("eth1".into(), 9000)),
-            |program| drop(program.settings.mtus.insert("eth1".into(), 9001)),
-            |program| drop(program.settings.addresses.pop()),
+            |program| {
+                program.settings.sysctls.insert("net.x".into(), "1".into());
+            },
+            |program| {
+                program.settings.sysctls.insert("net.x".into(), "2".into());
+            },
+            |program| {
+                program.settings.mtus.insert("eth1".into(), 9000);
+            },
+            |program| {
+                program.settings.mtus.insert("eth1".into(), 9001);
+            },
+            |program| {
+                program.settings.addresses.pop();
+            },
             |program| program.settings.addresses[0].interface.push('x'),
-            |program| drop(program.settings.neighbours.pop()),
+            |program| {
+                program.settings.neighbours.pop();
+            },
             |program| program.settings.neighbours[0].interface.push('x'),
             |program| program.preferred_source_v4 = None,
             |program| program.preferred_source_v6 = None,
-            |program| drop(program.nexthops.pop()),
+            |program| {
+                program.nexthops.pop();
+            },
             |program| program.nexthops[0].id += 1,
             |program| program.nexthops[0].interface.push('x'),
             |program| program.nexthops[0].gateway = "fe80::3".parse().unwrap(),
-            |program| drop(program.groups.pop()),
+            |program| {
+                program.groups.pop();
+            },
             |program| program.groups[0].id += 1,
             |program| program.groups[0].members[0].nexthop += 1,
             |program| program.groups[0].members[0].weight = 2,
-            |program| drop(program.classes.pop()),
+            |program| {
+                program.classes.pop();
+            },
             |program| program.classes[0].class.0 ^= 1,
             |program| program.classes[0].metric += 1,
             |program| program.classes[0].table += 1,
@@ -342,12 +360,18 @@ mod tests {
         let table = (*compile(&topology("a-b 1, b-c 1"), &Facts::default()).table).clone();
         let edits: Vec<fn(&mut PrefixTable)> = vec![
             |_| (),
-            |table| drop(table.entries.pop()),
-            |table| drop(table.entries.remove(0)),
+            |table| {
+                table.entries.pop();
+            },
+            |table| {
+                table.entries.remove(0);
+            },
             |table| table.entries[0].1 = table.entries[1].1,
             |table| table.entries[0].0 = "10.99.0.0/24".parse().unwrap(),
             |table| table.classes[0].name.push('x'),
-            |table| drop(table.classes.pop()),
+            |table| {
+                table.classes.pop();
+            },
         ];
         let digest = |edit: &fn(&mut PrefixTable)| {
             let mut table = table.clone();

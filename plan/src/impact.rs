@@ -109,7 +109,7 @@ pub fn guards(impact: &Impact, safety: &topology::Safety) -> Vec<Verdict> {
 mod tests {
     use super::*;
     use crate::compile;
-    use crate::fixture::{down, safety, topology};
+    use crate::tests::fixture::{down, safety, topology};
     use topology::{Safety, Share};
 
     fn impact_of(old: &str, new: &str) -> Impact {

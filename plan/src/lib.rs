@@ -11,9 +11,6 @@ mod class;
 pub mod diff;
 pub mod digest;
 pub mod facts;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod fixture;
 mod graph;
 pub mod impact;
 pub mod network;
@@ -23,8 +20,6 @@ pub mod program;
 pub mod render;
 mod settings;
 pub mod steps;
-#[cfg(test)]
-mod tests;
 pub mod walk;
 
 pub use digest::Digest;
@@ -32,3 +27,6 @@ pub use facts::Facts;
 pub use network::{Network, compile};
 pub use objects::Objects;
 pub use program::{ClassId, PrefixTable, Program};
+
+#[cfg(test)]
+mod tests;

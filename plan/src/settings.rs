@@ -96,7 +96,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::fixture::topology;
+    use crate::tests::fixture::topology;
 
     #[test]
     fn a_numbered_link_with_an_mtu_on_a_vlan_interface() {

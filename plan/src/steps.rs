@@ -52,7 +52,7 @@ pub fn plan_hash(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::safety;
+    use crate::tests::fixture::safety;
     use topology::Share;
 
     /// `"a1 b1 c2"`: hosts and a number that stands for their digest.

@@ -4,7 +4,7 @@
 //! a black hole. A next hop over a link that is down carries nothing: the kernel has shed it, and a route
 //! whose group has no leg left has given way to the one at the next worse metric.
 
-use crate::{ClassId, Facts, Network};
+use crate::{Facts, Network, Program};
 use std::collections::BTreeMap;
 use topology::Topology;
 
@@ -110,96 +110,117 @@ fn path(topology: &Topology, nodes: &[u32], links: &[u32], share: f64, fate: Fat
 /// A living next hop of a node: (position of the link, position of the node at its other end).
 pub(crate) type Leg = (u32, u32);
 
+/// No route, or one whose next hops are all down.
+const NOWHERE: u32 = u32::MAX;
+
 /// What all programs together do, in positions of nodes and links instead of names.
-pub(crate) struct Forwarding<'a> {
-    network: &'a Network,
-    /// Class of each node.
-    classes: Vec<Option<ClassId>>,
-    /// For each node that has a program: its position in the network.
-    programs: Vec<Option<usize>>,
-    /// For each node: group id -> living legs, sorted.
-    groups: Vec<BTreeMap<u32, Vec<Leg>>>,
+pub(crate) struct Forwarding {
+    nodes: usize,
+    /// For each node the position of its class in the table; `None` for a node that is not in it.
+    class_of_node: Vec<Option<usize>>,
+    /// Living legs of every group of every program that has one, each sorted.
+    groups: Vec<Vec<Leg>>,
+    /// `best[class * nodes + node]`: position in `groups` of the best living route, or [`NOWHERE`].
+    best: Vec<u32>,
 }
 
-impl<'a> Forwarding<'a> {
-    pub(crate) fn new(topology: &Topology, facts: &Facts, network: &'a Network) -> Forwarding<'a> {
-        let by_name: BTreeMap<&str, ClassId> =
-            network.table.classes.iter().map(|class| (class.name.as_str(), class.id)).collect();
-        let mut interfaces: Vec<BTreeMap<&str, Leg>> = vec![BTreeMap::new(); topology.nodes.len()];
-        for (at, link) in topology.links.iter().enumerate() {
-            if facts.links_down.contains(&link.id) {
-                continue;
-            }
-            for (own, far) in [(&link.ends[0], &link.ends[1]), (&link.ends[1], &link.ends[0])] {
-                interfaces[own.node.0 as usize].insert(&own.interface, (at as u32, far.node.0));
+impl Forwarding {
+    pub(crate) fn new(topology: &Topology, facts: &Facts, network: &Network) -> Forwarding {
+        let nodes = topology.nodes.len();
+        let classes = &network.table.classes;
+        let by_name: BTreeMap<&str, usize> =
+            classes.iter().enumerate().map(|(at, class)| (class.name.as_str(), at)).collect();
+        let interfaces = living_interfaces(topology, facts);
+        let mut forwarding = Forwarding {
+            nodes,
+            class_of_node: topology.nodes.iter().map(|node| by_name.get(&*node.name).copied()).collect(),
+            groups: Vec::new(),
+            best: vec![NOWHERE; classes.len() * nodes],
+        };
+        for (at, node) in topology.nodes.iter().enumerate() {
+            let Some((program, _)) = network.host(&node.name) else { continue };
+            let group_positions = forwarding.add_groups(program, &interfaces[at]);
+            let mut routes = program.classes.iter().peekable();
+            for (position, class) in classes.iter().enumerate() {
+                while routes.next_if(|route| route.class < class.id).is_some() {}
+                // The routes of a class are sorted by metric, the best first.
+                while let Some(route) = routes.next_if(|route| route.class == class.id) {
+                    let best = &mut forwarding.best[position * nodes + at];
+                    if *best == NOWHERE {
+                        *best = group_positions.get(&route.group).copied().unwrap_or(NOWHERE);
+                    }
+                }
             }
         }
-        let program_of =
-            |name: &str| network.programs.binary_search_by(|program| program.host.as_str().cmp(name)).ok();
-        let programs: Vec<_> = topology.nodes.iter().map(|node| program_of(&node.name)).collect();
-        let groups = programs.iter().zip(&interfaces).map(|(program, interfaces)| {
-            let Some(program) = program.map(|at| &network.programs[at]) else { return BTreeMap::new() };
-            let legs = |group: &crate::program::Group| {
-                let nexthops = group.members.iter().filter_map(|member| program.nexthop(member.nexthop));
-                let mut legs: Vec<Leg> = nexthops
-                    .filter_map(|nexthop| interfaces.get(nexthop.interface.as_str()).copied())
-                    .collect();
-                legs.sort_unstable();
-                legs
-            };
-            program.groups.iter().map(|group| (group.id, legs(group))).collect()
-        });
-        Forwarding {
-            network,
-            classes: topology.nodes.iter().map(|node| by_name.get(node.name.as_str()).copied()).collect(),
-            groups: groups.collect(),
-            programs,
+        forwarding
+    }
+
+    /// Adds the program's groups that have a living leg; gives their positions by id.
+    fn add_groups(&mut self, program: &Program, interfaces: &BTreeMap<&str, Leg>) -> BTreeMap<u32, u32> {
+        let mut positions = BTreeMap::new();
+        for group in &program.groups {
+            let nexthops = group.members.iter().filter_map(|member| program.nexthop(member.nexthop));
+            let mut legs: Vec<Leg> =
+                nexthops.filter_map(|nexthop| interfaces.get(&*nexthop.interface).copied()).collect();
+            legs.sort_unstable();
+            if !legs.is_empty() {
+                positions.insert(group.id, self.groups.len() as u32);
+                self.groups.push(legs);
+            }
         }
+        positions
     }
 
     /// For each node the living legs of the best route towards node `to`; empty where there is none.
     pub(crate) fn towards(&self, to: u32) -> Vec<&[Leg]> {
-        let Some(class) = self.classes[to as usize] else { return vec![&[]; self.programs.len()] };
-        let legs = |(program, groups): (&Option<usize>, &'_ BTreeMap<u32, Vec<Leg>>)| {
-            let routes = program.map(|at| self.network.programs[at].class_routes(class)).unwrap_or_default();
-            // Routes are sorted by metric, the best first.
-            routes
-                .iter()
-                .map(|route| route.group)
-                .find(|group| groups.get(group).is_some_and(|l| !l.is_empty()))
-        };
-        let best = self.programs.iter().zip(&self.groups).map(legs);
-        best.zip(&self.groups)
-            .map(|(group, groups)| {
-                group.and_then(|id| groups.get(&id)).map(Vec::as_slice).unwrap_or_default()
-            })
-            .collect()
+        let Some(class) = self.class_of_node[to as usize] else { return vec![&[]; self.nodes] };
+        let best = &self.best[class * self.nodes..(class + 1) * self.nodes];
+        best.iter().map(|group| self.groups.get(*group as usize).map_or(&[][..], Vec::as_slice)).collect()
     }
 
     /// For each node whether packets for `to` arrive, whichever of the equal next hops they take.
     pub(crate) fn arrives(&self, to: u32) -> Vec<bool> {
         let legs = self.towards(to);
-        let mut senders = vec![Vec::new(); legs.len()];
-        for (node, legs) in legs.iter().enumerate() {
+        // Who sends to a node, as a list per node in one array: (sender, position of the list's rest).
+        let mut senders: Vec<(u32, u32)> = Vec::new();
+        let mut first_sender = vec![NOWHERE; self.nodes];
+        for (node, legs) in (0_u32..).zip(&legs) {
             for (_, next) in *legs {
-                senders[*next as usize].push(node);
+                let rest = std::mem::replace(&mut first_sender[*next as usize], senders.len() as u32);
+                senders.push((node, rest));
             }
         }
         // Backwards from the destination: a node follows once all its next hops have. Loops never do.
         let mut waits_for: Vec<usize> = legs.iter().map(|legs| legs.len()).collect();
-        let mut arrives = vec![false; legs.len()];
-        let mut ready = vec![to as usize];
+        let mut arrives = vec![false; self.nodes];
+        let mut ready = vec![to];
         while let Some(node) = ready.pop() {
-            if std::mem::replace(&mut arrives[node], true) {
+            if std::mem::replace(&mut arrives[node as usize], true) {
                 continue;
             }
-            for sender in &senders[node] {
-                waits_for[*sender] -= 1;
-                if waits_for[*sender] == 0 {
+            let mut list = first_sender[node as usize];
+            while let Some((sender, rest)) = senders.get(list as usize) {
+                waits_for[*sender as usize] -= 1;
+                if waits_for[*sender as usize] == 0 {
                     ready.push(*sender);
                 }
+                list = *rest;
             }
         }
         arrives
     }
+}
+
+/// For each node: interface -> where its link leads, for links that are not down.
+fn living_interfaces<'a>(topology: &'a Topology, facts: &Facts) -> Vec<BTreeMap<&'a str, Leg>> {
+    let mut interfaces = vec![BTreeMap::new(); topology.nodes.len()];
+    for (at, link) in (0_u32..).zip(&topology.links) {
+        if facts.links_down.contains(&link.id) {
+            continue;
+        }
+        for (own, far) in [(&link.ends[0], &link.ends[1]), (&link.ends[1], &link.ends[0])] {
+            interfaces[own.node.0 as usize].insert(own.interface.as_str(), (at, far.node.0));
+        }
+    }
+    interfaces
 }

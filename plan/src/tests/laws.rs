@@ -1,8 +1,8 @@
 //! Laws by brute force over all small graphs, and by random cases on larger ones.
 
 use crate::diff::{apply, diff, render};
-use crate::fixture::{down, topology};
 use crate::program::METRIC_BACKUP;
+use crate::tests::fixture::{down, topology};
 use crate::walk::{Fate, Path, paths};
 use crate::{Facts, Network, Objects, Program, compile};
 use proptest::prelude::*;

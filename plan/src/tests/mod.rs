@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
+pub(crate) mod fixture;
 mod laws;
 mod routing;

@@ -1,7 +1,7 @@
 //! Routing on small networks, written as text.
 
-use crate::fixture::{down, topology};
 use crate::program::METRIC_BACKUP;
+use crate::tests::fixture::{down, topology};
 use crate::walk::{Fate, paths};
 use crate::{Facts, Objects, compile};
 
