@@ -2,16 +2,25 @@
 //!
 //! Pure: no file system, no clock, no network. [`read`] turns the bytes of one file into either a
 //! [`Topology`] that needs no further checks, or every problem that stands in its way at once.
-//! `raw` is the shape of the YAML, `validate` turns it into `model`, `diagnostic` is how a problem
-//! is told to a person.
+//! `yaml` turns text into a tree, `raw` knows the file's keys, `validate` turns them into `model`,
+//! `diagnostic` is how a problem is told to a person.
 
+mod address;
 pub mod diagnostic;
+mod loopback;
 pub mod model;
+mod names;
+mod overlap;
+mod parts;
 mod raw;
 mod read;
+mod render;
+mod suggest;
+mod units;
 mod validate;
+mod yaml;
 
-pub use diagnostic::{Code, Diagnostic, Severity};
+pub use diagnostic::{Code, DIAGNOSTICS_MAX, Diagnostic, Severity};
 pub use model::{
     Addressing, Direction, End, InterfaceName, Link, LinkIndex, Management, Node, NodeIndex, Safety, Share,
     Topology, Zone, ZoneIndex,

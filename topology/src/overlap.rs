@@ -1,0 +1,93 @@
+//! Which prefixes share addresses. Each prefix is compared with its nearest enclosing one alone, so the
+//! work stays near-linear and one mistake gives one problem.
+
+use crate::address;
+use crate::diagnostic::{Code, Place, Problems, quote};
+use ipnetwork::IpNetwork;
+use std::cmp::Reverse;
+
+/// What a prefix is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    LoopbackRange,
+    /// A prefix behind the node of this name.
+    Node(String),
+    /// A loopback pinned outside of the loopback range, at the node of this name.
+    Loopback(String),
+    /// The subnet of the link with this id.
+    Link(String),
+}
+
+impl Owner {
+    fn describe(&self) -> String {
+        match self {
+            Owner::LoopbackRange => "the loopback range".into(),
+            Owner::Node(name) => format!("a prefix of node {}", quote(name)),
+            Owner::Loopback(name) => format!("a loopback of node {}", quote(name)),
+            Owner::Link(id) => format!("a subnet of link {}", quote(id)),
+        }
+    }
+}
+
+/// A prefix, what it is for, and where it stands; without a place it is a default.
+pub(crate) struct Claim {
+    pub(crate) network: IpNetwork,
+    pub(crate) owner: Owner,
+    pub(crate) place: Option<Place>,
+}
+
+/// Reports each claim that lies within another one.
+pub(crate) fn check(mut claims: Vec<Claim>, problems: &mut Problems) {
+    claims.sort_by_cached_key(|claim| {
+        let (first, last) = address::bounds(&claim.network);
+        (claim.network.is_ipv6(), first, Reverse(last), claim.place)
+    });
+    let mut enclosing: Vec<&Claim> = Vec::new();
+    for claim in &claims {
+        while enclosing.last().is_some_and(|outer| !address::overlap(&outer.network, &claim.network)) {
+            enclosing.pop();
+        }
+        if let Some(outer) = enclosing.last() {
+            report(outer, claim, problems);
+        }
+        enclosing.push(claim);
+    }
+}
+
+fn report(outer: &Claim, inner: &Claim, problems: &mut Problems) {
+    // The one further down in the file is the one that was added last.
+    let (earlier, later) = if outer.place <= inner.place { (outer, inner) } else { (inner, outer) };
+    let Some(place) = later.place else { return };
+    let there = match earlier.place {
+        Some(place) => format!("line {}", place.line),
+        None => "a default".into(),
+    };
+    if let (Owner::Node(a), Owner::Node(b)) = (&earlier.owner, &later.owner)
+        && a != b
+        && outer.network == inner.network
+    {
+        let message = format!(
+            "{} is at node {} ({there}) and at node {}: anycast is not supported yet",
+            later.network,
+            quote(a),
+            quote(b)
+        );
+        problems.error(Code::NOT_SUPPORTED_YET, place, message, "keep the prefix at one node");
+        return;
+    }
+    let message = format!(
+        "{} ({}) overlaps {} ({}, {there}): packets to the shared addresses would have two destinations",
+        later.network,
+        later.owner.describe(),
+        earlier.network,
+        earlier.owner.describe(),
+    );
+    let help = match (earlier.owner == Owner::LoopbackRange, earlier.place) {
+        (true, None) => {
+            "use other addresses, or set `addressing.loopbacks` to a range that nothing else uses"
+        }
+        _ if earlier.owner == later.owner => "remove one of the two",
+        _ => "give one of the two other addresses",
+    };
+    problems.error(Code::OVERLAPPING_PREFIXES, place, message, help);
+}
