@@ -5,3 +5,4 @@
 pub(crate) mod fixture;
 mod laws;
 mod routing;
+mod samples;
