@@ -43,3 +43,40 @@ pub(crate) fn table(topology: &Topology, ids: &[ClassId]) -> PrefixTable {
     classes.sort_unstable_by_key(|class| class.id);
     PrefixTable { classes, entries: entries.into_iter().collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::tests::fixture::topology;
+
+    #[test]
+    fn a_node_more_renumbers_nobody() {
+        let (few, many) = (topology("b-d 1"), topology("a-b 1, b-c 1, c-d 1"));
+        let (few, many) = (ids(&few), ids(&many));
+        assert_eq!(few, [many[1], many[3]]);
+    }
+
+    #[test]
+    fn names_whose_numbers_clash_get_neighbouring_ones() {
+        // The hashes of these two names begin with the same four bytes.
+        let topology = topology("n18660-n39428 1");
+        let ids = ids(&topology);
+        assert_eq!(ids[1].0, ids[0].0.wrapping_add(1));
+        let table = table(&topology, &ids);
+        assert_eq!(table.class_name(ids[0]), Some("n18660"));
+        assert_eq!(table.class_name(ids[1]), Some("n39428"));
+        assert_eq!(table.class_of(&topology.nodes[1].prefixes[0]), Some(ids[1]));
+    }
+
+    #[test]
+    fn a_prefix_that_two_nodes_have_is_in_the_table_once() {
+        let mut topology = topology("a-b 1");
+        topology.nodes[1].prefixes = topology.nodes[0].prefixes.clone();
+        let ids = ids(&topology);
+        let table = table(&topology, &ids);
+        assert_eq!(table.entries.len(), 5);
+        assert_eq!(table.class_of(&topology.nodes[0].prefixes[0]), Some(ids[0]));
+    }
+}

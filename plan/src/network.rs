@@ -197,3 +197,17 @@ fn free_id(hash: Digest, range: &RangeInclusive<u32>, taken: &mut BTreeSet<u32>)
     }
     range.start() + offset
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_is_taken_gives_the_next_free_one_and_wraps_at_the_end() {
+        let mut taken = BTreeSet::new();
+        // 7 modulo 4 is the last of four ids.
+        let hash = Digest([0, 0, 0, 7].repeat(8).try_into().expect("32 bytes"));
+        let ids: Vec<u32> = (0..4).map(|_| free_id(hash, &(10..=13), &mut taken)).collect();
+        assert_eq!(ids, [13, 10, 11, 12]);
+    }
+}
