@@ -6,6 +6,7 @@
 
 use crate::{Facts, Network, Program};
 use std::collections::BTreeMap;
+use std::fmt;
 use topology::Topology;
 
 /// Paths that [`paths`] lists at most: more tell a person nothing, and their number can grow exponentially.
@@ -26,6 +27,16 @@ pub enum Fate {
         /// That node; it is the last hop.
         node: String,
     },
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fate::Delivered => out.write_str("delivered"),
+            Fate::Loop { node } => write!(out, "comes back to {node}"),
+            Fate::BlackHole { node } => write!(out, "{node} has no living next hop"),
+        }
+    }
 }
 
 /// One way that packets take.
