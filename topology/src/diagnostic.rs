@@ -277,7 +277,7 @@ impl Problems {
 }
 
 /// The line around `place`, cut, and the column of the place in it. Characters that would move a
-/// terminal's cursor are replaced one for one.
+/// terminal's cursor are replaced one for one; a tab, so that it can be told from spaces, by an arrow.
 fn snippet(text: &str, place: Place) -> (String, u32) {
     let at = floor_char_boundary(text, place.offset as usize);
     let before: Vec<char> =
@@ -290,7 +290,7 @@ fn snippet(text: &str, place: Place) -> (String, u32) {
         before.len().saturating_sub(SNIPPET_CHARS_BEFORE)
     };
     let line = before.iter().rev().chain(&after).skip(skipped).take(SNIPPET_CHARS_MAX);
-    let line: String = line.map(|c| if *c == '\t' { ' ' } else { printable(*c) }).collect();
+    let line: String = line.map(|c| if *c == '\t' { '→' } else { printable(*c) }).collect();
     (line.trim_end().to_owned(), (before.len() - skipped) as u32 + 1)
 }
 

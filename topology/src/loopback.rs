@@ -65,7 +65,14 @@ pub(crate) fn assign(
             other.place.line
         );
         let help = match free.next() {
-            Some(free) => format!("pin a free address at {quoted_one}, for example `loopbacks: [{free}]`"),
+            Some(free) if pins[at].is_some() => format!("replace it by a free address, for example {free}"),
+            Some(free) => {
+                let others = nodes[at].loopbacks.iter().map(|pin| format!(", {}", pin.value));
+                format!(
+                    "pin a free address at {quoted_one}: `loopbacks: [{free}{}]`",
+                    others.collect::<String>()
+                )
+            }
             None => "widen the range in `addressing.loopbacks`: it has no free address".to_owned(),
         };
         problems.error(Code::LOOPBACK_CLASH, place, message, help);

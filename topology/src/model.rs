@@ -1,7 +1,8 @@
 //! The checked network: what `read` gives and every later stage trusts.
 //!
 //! Fields are sorted (nodes by name, links by id, zones by name), every reference resolves, prefixes
-//! have no host bits set. Two files that say the same in another order give equal values.
+//! have no host bits set. Two files that say the same in another order give equal values: lines in the
+//! file are kept for explanations but take no part in equality.
 
 use ipnetwork::IpNetwork;
 use std::collections::BTreeMap;
@@ -52,7 +53,7 @@ pub enum Management {
 /// Prefixes from which loopbacks are taken by the hash of the node's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addressing {
-    /// At most one IPv4 and one IPv6 prefix, in the file's order.
+    /// At most one IPv4 and one IPv6 prefix, IPv4 first.
     pub loopbacks: Vec<IpNetwork>,
 }
 
@@ -63,8 +64,8 @@ pub struct Zone {
     pub name: String,
 }
 
-/// A host that runs an agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A host that runs an agent. Equality leaves [`Node::line`] out.
+#[derive(Clone, Debug, Eq)]
 pub struct Node {
     /// Unique name.
     pub name: String,
@@ -80,8 +81,8 @@ pub struct Node {
     pub line: u32,
 }
 
-/// A point-to-point link.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A point-to-point link. Equality leaves [`Link::line`] out.
+#[derive(Clone, Debug, Eq)]
 pub struct Link {
     /// `"a:eth1--b:eth2"`: the two endpoints, sorted as text.
     pub id: String,
@@ -128,6 +129,23 @@ pub enum Share {
     Percent(u32),
     /// An absolute number.
     Count(u32),
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        // Taken apart, so that a new field cannot be forgotten here.
+        let Node { name, zone, loopbacks, prefixes, labels, line: _ } = self;
+        (name, zone, loopbacks, prefixes, labels)
+            == (&other.name, &other.zone, &other.loopbacks, &other.prefixes, &other.labels)
+    }
+}
+
+impl PartialEq for Link {
+    fn eq(&self, other: &Self) -> bool {
+        let Link { id, ends, capacity_bps, latency_us, mtu_bytes, line: _ } = self;
+        (id, ends, capacity_bps, latency_us, mtu_bytes)
+            == (&other.id, &other.ends, &other.capacity_bps, &other.latency_us, &other.mtu_bytes)
+    }
 }
 
 impl Share {

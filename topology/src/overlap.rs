@@ -75,19 +75,29 @@ fn report(outer: &Claim, inner: &Claim, problems: &mut Problems) {
         problems.error(Code::NOT_SUPPORTED_YET, place, message, "keep the prefix at one node");
         return;
     }
-    let message = format!(
-        "{} ({}) overlaps {} ({}, {there}): packets to the shared addresses would have two destinations",
-        later.network,
-        later.owner.describe(),
-        earlier.network,
-        earlier.owner.describe(),
-    );
-    let help = match (earlier.owner == Owner::LoopbackRange, earlier.place) {
-        (true, None) => {
-            "use other addresses, or set `addressing.loopbacks` to a range that nothing else uses"
-        }
-        _ if earlier.owner == later.owner => "remove one of the two",
-        _ => "give one of the two other addresses",
+    let (message, help) = if earlier.owner == later.owner {
+        let message = format!(
+            "{} ({}) lies within {} ({there}) of the same owner: one of the two says nothing",
+            inner.network,
+            inner.owner.describe(),
+            outer.network,
+        );
+        (message, "remove the one that is not meant")
+    } else {
+        let message = format!(
+            "{} ({}) overlaps {} ({}, {there}): the shared addresses would be in two places",
+            later.network,
+            later.owner.describe(),
+            earlier.network,
+            earlier.owner.describe(),
+        );
+        let help = match (&earlier.owner, earlier.place) {
+            (Owner::LoopbackRange, None) => {
+                "use other addresses, or set `addressing.loopbacks` to a range that nothing else uses"
+            }
+            _ => "give one of the two other addresses",
+        };
+        (message, help)
     };
     problems.error(Code::OVERLAPPING_PREFIXES, place, message, help);
 }

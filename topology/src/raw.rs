@@ -80,6 +80,10 @@ const SAFETY: Shape = Shape {
     later: &["max_link_load", "canary", "confirm_within"],
 };
 
+/// What to do about a link's wrong cost.
+const LINK_COST_HELP: &str =
+    "write a whole number from 1 to 4294967295, or one for each direction as `{seattle: 7, denver: 9}`";
+
 /// Words of other tools for keys of this format.
 const SYNONYMS: &[(&str, &str)] = &[
     ("bandwidth", "capacity"),
@@ -244,7 +248,8 @@ impl Reader<'_> {
         let Some(link) = fields.get("link").and_then(|value| self.fields(value, &DEFAULTS_LINK)) else {
             return nothing;
         };
-        let cost = link.get("cost").and_then(|value| self.cost(value)).unwrap_or(COST_DEFAULT);
+        let help = "write a whole number from 1 to 4294967295";
+        let cost = link.get("cost").and_then(|value| self.cost(value, help)).unwrap_or(COST_DEFAULT);
         (cost, self.link_settings(&link, LinkSettings::default()))
     }
 
@@ -419,7 +424,7 @@ impl Reader<'_> {
         let endpoints =
             self.required(&fields, "endpoints", help).and_then(|value| self.endpoints(value, help));
         let plain_cost = fields.get("cost").filter(|value| !matches!(value.kind, Kind::Mapping(_)));
-        let both = plain_cost.and_then(|value| self.cost(value)).unwrap_or(cost);
+        let both = plain_cost.and_then(|value| self.cost(value, LINK_COST_HELP)).unwrap_or(cost);
         let [first, second] = endpoints?;
         let end = |(place, node, interface)| RawEnd {
             place,
@@ -432,12 +437,12 @@ impl Reader<'_> {
         // The keys of a self-link's ends would be the same: it is refused as a whole later.
         if ends[0].node != ends[1].node {
             if let Some(value) = fields.get("cost").filter(|value| matches!(value.kind, Kind::Mapping(_))) {
-                for (end, value) in self.per_end(value, "`cost`", &ends, "7") {
-                    ends[end].cost = self.cost(value).unwrap_or(both);
+                for (end, value) in self.per_end(value, "`cost`", &ends, ["7", "9"]) {
+                    ends[end].cost = self.cost(value, LINK_COST_HELP).unwrap_or(both);
                 }
             }
             if let Some(value) = fields.get("addresses") {
-                let found = self.per_end(value, "`addresses`", &ends, "[192.0.2.0/31]");
+                let found = self.per_end(value, "`addresses`", &ends, ["[192.0.2.0/31]", "[192.0.2.1/31]"]);
                 ends.iter_mut().for_each(|end| end.addresses = None);
                 for (end, value) in found {
                     ends[end].addresses = self.addresses(value);
@@ -485,10 +490,11 @@ impl Reader<'_> {
         value: &'v Value<'t>,
         what: &str,
         ends: &[RawEnd; 2],
-        example: &str,
+        example: [&str; 2],
     ) -> Vec<(usize, &'v Value<'t>)> {
         let [a, b] = [&ends[0].node, &ends[1].node];
-        let help = format!("write one value for each end's node, as in `{{{a}: {example}, {b}: ...}}`");
+        let [for_a, for_b] = example;
+        let help = format!("write one value for each end's node, as in `{{{a}: {for_a}, {b}: {for_b}}}`");
         let Some(pairs) = self.pairs(value, what, Code::DUPLICATE_KEY) else { return Vec::new() };
         let mut found = Vec::new();
         for (key, place, value) in pairs {
@@ -581,8 +587,7 @@ impl Reader<'_> {
         })
     }
 
-    fn cost(&mut self, value: &Value<'_>) -> Option<u32> {
-        let help = "write a whole number from 1 to 4294967295, or one for each direction as `{seattle: 7, denver: 9}`";
+    fn cost(&mut self, value: &Value<'_>, help: &str) -> Option<u32> {
         self.integer(value, "`cost`", 1..=u64::from(u32::MAX), Code::BAD_COST, help).map(|cost| cost as u32)
     }
 

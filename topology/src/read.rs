@@ -71,7 +71,7 @@ fn text<'b>(bytes: &'b [u8], problems: &mut Problems) -> Option<&'b str> {
 /// damaged file. One problem tells the first place.
 fn control_characters(text: &str, problems: &mut Problems) {
     let bad = |byte: &u8| (*byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')) || *byte == 0x7f;
-    let Some(at) = text.as_bytes().iter().position(|byte| bad(byte)) else { return };
+    let Some(at) = text.as_bytes().iter().position(bad) else { return };
     let count = text.as_bytes()[at..].iter().filter(|byte| bad(byte)).count();
     let byte = text.as_bytes()[at];
     let name =

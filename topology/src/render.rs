@@ -33,12 +33,13 @@ impl Diagnostic {
         let line = self.line.to_string();
         let gutter = " ".repeat(line.len());
         let indent = " ".repeat(self.snippet_column.saturating_sub(1) as usize);
+        let space = if self.snippet.is_empty() { "" } else { " " };
         let mark = "^".repeat(self.width as usize);
         format!(
             "{shade}{word}[{code}]{reset}{bold}: {message}{reset}\n\
              {gutter}{frame}-->{reset} {file}:{line}:{column}\n\
              {gutter} {frame}|{reset}\n\
-             {frame}{line} |{reset} {snippet}\n\
+             {frame}{line} |{reset}{space}{snippet}\n\
              {gutter} {frame}|{reset} {indent}{shade}{mark}{reset}\n\
              {gutter} {frame}={reset} {bold}help:{reset} {help}\n",
             code = self.code,

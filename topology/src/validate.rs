@@ -12,8 +12,8 @@ use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Addresses of the first and second end of every link: link-local, so that they need no plan and one
-/// serves both families (RFC 8950 in spirit, `fe80::/10` by RFC 4291).
+/// Addresses of the first and second end of every link. Link-local (RFC 4291, 2.5.6), so that links need no
+/// address plan, and one next hop serves both families.
 const LINK_LOCAL: [Ipv6Addr; 2] =
     [Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2)];
 
@@ -41,7 +41,8 @@ pub(crate) fn validate(
     check_interfaces(&links, problems);
     links.iter().for_each(|link| check_subnets(link, problems));
     overlap::check(claims(&loopback_ranges, &nodes, &links), problems);
-    let ranges: Vec<IpNetwork> = loopback_ranges.iter().map(|(range, _)| *range).collect();
+    let mut ranges: Vec<IpNetwork> = loopback_ranges.iter().map(|(range, _)| *range).collect();
+    ranges.sort();
     let loopbacks = assign_loopbacks(&nodes, &ranges, problems);
     if problems.has_errors() {
         return None;
@@ -94,7 +95,7 @@ fn check_zones(
     {
         let help = match suggester.nearest(&zone.value, zones.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("add `{{name: {}}}` to `zones`", zone.value),
+            None => format!("add {} to `zones`", quote(&format!("{{name: {}}}", zone.value))),
         };
         problems.error(
             Code::UNKNOWN_ZONE,

@@ -89,6 +89,18 @@ pub(crate) fn parse<'t>(text: &'t str, problems: &mut Problems) -> Option<Value<
     let mut builder = Builder { text, open, root: None, anchors, values: 0, aliased: 0, problems };
     for event in Parser::new_from_str_with_options(text, options) {
         match event {
+            // What the first document says is still worth a check.
+            Ok((Event::DocumentStart(..), span)) if builder.root.is_some() => {
+                let help = "keep one document, without `---` lines after its first line";
+                let place = place(text, &span);
+                builder.problems.error(
+                    Code::MULTIPLE_DOCUMENTS,
+                    place,
+                    "a second YAML document starts here",
+                    help,
+                );
+                break;
+            }
             Ok((event, span)) => builder.take(event, span)?,
             Err(error) => {
                 syntax_problem(text, &error, builder.problems);
@@ -108,25 +120,12 @@ impl<'t> Builder<'t, '_> {
     fn take(&mut self, event: Event<'t>, span: Span) -> Option<()> {
         let place = place(self.text, &span);
         if let Some(tag) = event.tag() {
+            let place = span.tag_span().map_or(place, |span| self::place(self.text, &span));
             let message = format!("{} is a YAML tag: topology files have none", quote(&tag.original()));
-            self.problems.error(
-                Code::YAML_TAG,
-                place,
-                message,
-                "remove the tag, the key already says the type",
-            );
+            let help = "remove the tag, the key already says the type";
+            self.problems.error(Code::YAML_TAG, place, message, help);
         }
         match event {
-            Event::DocumentStart(..) if self.root.is_some() => {
-                let help = "keep one document, without `---` lines after its first line";
-                self.problems.error(
-                    Code::MULTIPLE_DOCUMENTS,
-                    place,
-                    "a second YAML document starts here",
-                    help,
-                );
-                None
-            }
             Event::Scalar(text, ScalarStyle::Plain, anchor, _) => {
                 self.complete(leaf(place, Kind::Plain(text)), anchor)
             }
@@ -137,7 +136,10 @@ impl<'t> Builder<'t, '_> {
             Event::Alias(anchor) => self.alias(anchor, place),
             Event::UnresolvedAlias(name) => {
                 let message = format!("the alias {} has no anchor before it", quote(&format!("*{name}")));
-                let help = format!("write `&{name}` before the value that is meant, or write the value out");
+                let help = format!(
+                    "write {} before the value that is meant, or write the value out",
+                    quote(&format!("&{name}"))
+                );
                 self.problems.error(Code::UNKNOWN_ALIAS, place, message, help);
                 self.complete(leaf(place, Kind::Plain("".into())), 0)
             }

@@ -1,0 +1,127 @@
+//! Hostile and huge inputs: refused quickly, with the right word.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+use topology::{Code, DIAGNOSTICS_MAX, FILE_BYTES_MAX, read};
+
+/// Generous for a debug build on a busy machine; a quadratic walk takes minutes.
+const TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The codes of one reading, each once, which must be ready in time.
+fn codes(text: &str) -> Vec<&'static str> {
+    let start = Instant::now();
+    let reading = read("big.yaml", text.as_bytes());
+    let elapsed = start.elapsed();
+    assert!(elapsed < TIME_MAX, "{elapsed:?} for {:.40}", text);
+    assert!(reading.diagnostics.len() <= DIAGNOSTICS_MAX);
+    assert_eq!(
+        reading.topology.is_none(),
+        reading.diagnostics.iter().any(|d| d.severity == topology::Severity::Error)
+    );
+    let mut codes: Vec<_> = reading.diagnostics.iter().map(|d| d.code.0).collect();
+    codes.dedup();
+    codes
+}
+
+#[test]
+fn a_large_file_of_anything_is_refused() {
+    const PIECE_BYTES: usize = 512 << 10;
+    for (piece, wanted) in [
+        ("x", "wrong-type"),
+        ("x\n", "wrong-type"),
+        ("- x\n", "wrong-type"),
+        ("[", "nested-too-deep"),
+        ("[],", "yaml-syntax"),
+        ("{", "nested-too-deep"),
+        ("? ", "nested-too-deep"),
+        ("- ", "nested-too-deep"),
+        ("\"", "yaml-syntax"),
+        ("'", "wrong-type"),
+        ("a: b\n", "duplicate-key"),
+        ("---\n", "multiple-documents"),
+        ("\n", "empty-file"),
+        ("#\n", "empty-file"),
+        (" ", "empty-file"),
+        ("\t", "empty-file"),
+        ("\r", "empty-file"),
+        ("\0", "control-character"),
+        ("&a ", "yaml-syntax"),
+        ("*a ", "yaml-syntax"),
+        ("!a ", "yaml-syntax"),
+        ("%a\n", "yaml-syntax"),
+        ("é", "wrong-type"),
+    ] {
+        let found = codes(&piece.repeat(PIECE_BYTES / piece.len()));
+        assert!(found.contains(&wanted), "{piece:?}: {found:?}");
+    }
+    assert_eq!(codes(&"x".repeat(FILE_BYTES_MAX + 1)), ["too-large"]);
+}
+
+#[test]
+fn a_hundred_thousand_errors_are_counted_and_the_first_are_shown() {
+    const ERRORS: usize = 100_000;
+    let mut text = String::from("version: 1\nname: x\nnodes:\n  node-a: {}\nlinks:\n");
+    for at in 0..ERRORS {
+        text.push_str(&format!("- {{endpoints: [\"node-a:e{at}\", \"node-b:e{at}\"]}}\n"));
+    }
+    let start = Instant::now();
+    let reading = read("big.yaml", text.as_bytes());
+    assert!(start.elapsed() < TIME_MAX, "{:?}", start.elapsed());
+    assert_eq!((reading.total, reading.diagnostics.len()), (ERRORS, DIAGNOSTICS_MAX));
+    let lines: Vec<u32> = reading.diagnostics.iter().map(|d| d.line).collect();
+    assert_eq!(lines, (6..6 + DIAGNOSTICS_MAX as u32).collect::<Vec<_>>());
+    assert!(
+        reading.render(false).ends_with("big.yaml is refused: 100000 problems, the first 200 are shown\n")
+    );
+}
+
+#[test]
+fn suggestions_among_many_names_stay_quick() {
+    let mut text =
+        String::from("version: 1\nname: x\naddressing: {loopbacks: [\"fd00:ba11::/64\"]}\nnodes:\n");
+    (0..20_000).for_each(|at| text.push_str(&format!("  a-rather-long-name-of-node-{at}: {{}}\n")));
+    text.push_str("links:\n");
+    (0..20_000).for_each(|at| {
+        text.push_str(&format!("- {{endpoints: [\"a-rather-lung-name-{at}:a\", \"b:e{at}\"]}}\n"))
+    });
+    assert_eq!(codes(&text), ["dangling-endpoint"]);
+}
+
+#[test]
+fn a_chain_of_aliases_is_not_a_way_around_the_depth() {
+    let mut text = String::from("a0: &a0 [x]\n");
+    (1..50_000).for_each(|at| text.push_str(&format!("a{at}: &a{at} [*a{}]\n", at - 1)));
+    assert_eq!(codes(&text), ["nested-too-deep"]);
+}
+
+#[test]
+fn shared_settings_by_alias_are_welcome() {
+    let text = "version: 1\nname: x\nnodes:\n  a: {labels: &l {role: pop}}\n  b: {labels: *l}\n\
+                links: [{endpoints: [\"a:e\", \"b:e\"]}]\n";
+    let reading = read("x.yaml", text.as_bytes());
+    assert_eq!(reading.render(false), "");
+    let topology = reading.topology.unwrap();
+    assert_eq!(topology.nodes[1].labels["role"], "pop");
+}
+
+#[test]
+fn problems_in_long_lines_show_the_piece_around_them() {
+    let name = "x".repeat(500);
+    let text = format!(
+        "{{\"version\": 1, \"name\": \"n\", \"nodes\": {{\"a\": {{}}}}, \"{name}\": 1, \"capactiy\": 2}}"
+    );
+    let reading = read("x.json", text.as_bytes());
+    let last = reading.diagnostics.last().unwrap();
+    assert_eq!(last.code, Code::UNKNOWN_KEY);
+    let shown: String =
+        last.snippet.chars().skip(last.snippet_column as usize - 1).take(last.width as usize).collect();
+    assert_eq!(shown, "\"capactiy\"");
+    assert!(last.snippet.chars().count() <= 120);
+}
+
+#[test]
+fn terminal_escapes_in_a_file_do_not_reach_the_terminal() {
+    let reading = read("x.yaml", b"version: 1\nname: \"a\\e[2Jb\"\nnodes: {a: {zone: \"x\\e]0;y\"}}\n");
+    let text = reading.render(false);
+    assert!(reading.total == 2 && !text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+}
