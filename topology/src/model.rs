@@ -187,12 +187,14 @@ impl Topology {
         self.nodes.binary_search_by(|node| node.name.as_str().cmp(name)).ok().map(|at| NodeIndex(at as u32))
     }
 
-    /// The link called `id`, or the only link between two nodes when `id` is `a--b`.
+    /// The link called `id`, its two endpoints in either order, or the only link between two nodes when
+    /// `id` is `a--b`.
     pub fn link_index(&self, id: &str) -> Option<LinkIndex> {
-        if let Ok(at) = self.links.binary_search_by(|link| link.id.as_str().cmp(id)) {
+        let exact = |id: &str| self.links.binary_search_by(|link| link.id.as_str().cmp(id)).ok();
+        let (a, b) = id.split_once("--")?;
+        if let Some(at) = exact(id).or_else(|| exact(&format!("{b}--{a}"))) {
             return Some(LinkIndex(at as u32));
         }
-        let (a, b) = id.split_once("--")?;
         let mut found = self.links.iter().enumerate().filter(|(_, link)| {
             let [x, y] = [0, 1].map(|end| self.node(link.ends[end].node).name.as_str());
             (x, y) == (a, b) || (x, y) == (b, a)
@@ -212,6 +214,43 @@ impl fmt::Display for Share {
         match self {
             Share::Percent(percent) => write!(out, "{percent}%"),
             Share::Count(count) => write!(out, "{count}"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_round_down_and_counts_stand() {
+        for (share, total, wanted) in [
+            (Share::Percent(25), 11, 2),
+            (Share::Percent(25), 3, 0),
+            (Share::Percent(100), 7, 7),
+            (Share::Percent(100), usize::MAX, usize::MAX / 100),
+            (Share::Count(5), 2, 5),
+        ] {
+            assert_eq!(share.of(total), wanted, "{share} of {total}");
+        }
+    }
+
+    #[test]
+    fn links_are_found_by_id_and_by_a_unique_pair_of_nodes() {
+        let text = "version: 1\nname: x\nnodes: {a: {}, b: {}, c: {}}\nlinks:\n\
+                    - {endpoints: [\"b:e1\", \"a:e1\"]}\n- {endpoints: [\"a:e2\", \"b:e2\"]}\n- {endpoints: [\"b:e3\", \"c:e1\"]}\n";
+        let topology = crate::read("x.yaml", text.as_bytes()).topology.unwrap();
+        for (name, wanted) in [
+            ("a:e1--b:e1", Some(0)),
+            ("b:e1--a:e1", Some(0)),
+            ("a--b", None),
+            ("b--c", Some(2)),
+            ("c--b", Some(2)),
+            ("a--c", None),
+            ("", None),
+        ] {
+            assert_eq!(topology.link_index(name), wanted.map(LinkIndex), "{name}");
         }
     }
 }
