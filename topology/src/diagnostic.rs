@@ -280,8 +280,9 @@ impl Problems {
 /// terminal's cursor are replaced one for one; a tab, so that it can be told from spaces, by an arrow.
 fn snippet(text: &str, place: Place) -> (String, u32) {
     let at = floor_char_boundary(text, place.offset as usize);
-    let before: Vec<char> =
-        text[..at].chars().rev().take_while(|c| !is_line_break(*c)).take(place.column as usize - 1).collect();
+    // Bounded by the snippet, not by the line: a file may be one line of 16 MiB.
+    let before = text[..at].chars().rev().take_while(|c| !is_line_break(*c));
+    let before: Vec<char> = before.take(SNIPPET_CHARS_MAX.min(place.column as usize - 1)).collect();
     let after = text[at..].chars().take_while(|c| !is_line_break(*c));
     let after: Vec<char> = after.take(SNIPPET_CHARS_MAX).collect();
     let skipped = if before.len() + after.len() <= SNIPPET_CHARS_MAX {

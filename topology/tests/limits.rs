@@ -76,6 +76,17 @@ fn a_hundred_thousand_errors_are_counted_and_the_first_are_shown() {
 }
 
 #[test]
+fn errors_in_one_very_long_line_stay_quick() {
+    // The errors stand at the line's end, so that each snippet has all of the line before it.
+    let labels: String = (0..50_000).map(|at| format!("\"a-label-{at}\": \"{:100}\", ", "x")).collect();
+    let wrong: String = (0..1_000).map(|at| format!(", \"wrong{at}\": 1")).collect();
+    let text = format!(
+        "{{\"version\": 1, \"name\": \"n\", \"nodes\": {{\"a\": {{\"labels\": {{{labels}}}}}}}{wrong}}}"
+    );
+    assert_eq!(codes(&text), ["unknown-key"]);
+}
+
+#[test]
 fn suggestions_among_many_names_stay_quick() {
     let mut text =
         String::from("version: 1\nname: x\naddressing: {loopbacks: [\"fd00:ba11::/64\"]}\nnodes:\n");
