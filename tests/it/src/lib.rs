@@ -1,6 +1,7 @@
 //! What the end-to-end tests judge by: packets, a tracer of netlink sends, `ip -j`. None of it believes a word of
 //! an agent or a controller.
 
+pub mod bed;
 pub mod tracer;
 
 /// Whether this process may make network namespaces. Without that right a test prints `SKIPPED: ...` and ends, except in

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long strace may take to attach to all threads of a process, or to write its file out.
@@ -49,17 +50,7 @@ const OBJECT_MESSAGES: [(u16, &str); 12] = [
 impl Tracer {
     /// Attaches to all threads of `pid` and returns once strace holds them.
     pub fn attach(pid: u32) -> Result<Tracer> {
-        let file = std::env::temp_dir().join(format!("ballast-trace-{}-{pid}", std::process::id()));
-        let strace = Command::new("strace")
-            .args(["-f", "-q", "-v", "-s", "1", "-e", "trace=sendto,sendmsg,sendmmsg", "-o"])
-            .arg(&file)
-            .args(["-p", &pid.to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("strace cannot be started: is it installed?")?;
-        let tracer = Tracer { strace, file };
+        let tracer = Tracer::strace(&["-p", &pid.to_string()])?;
         let deadline = Instant::now() + ATTACH_MAX;
         while !all_threads_traced(pid, tracer.strace.id())? {
             if Instant::now() > deadline {
@@ -68,6 +59,28 @@ impl Tracer {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(tracer)
+    }
+
+    /// Starts a command under the tracer; whatever it starts is traced from its first instruction on, for as long as
+    /// it lives.
+    pub fn launch(command: &[&str]) -> Result<Tracer> {
+        Tracer::strace(command)
+    }
+
+    fn strace(target: &[&str]) -> Result<Tracer> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("ballast-trace-{}-{number}", std::process::id()));
+        let strace = Command::new("strace")
+            .args(["-f", "-q", "-v", "-s", "1", "-e", "trace=sendto,sendmsg,sendmmsg", "-o"])
+            .arg(&file)
+            .args(target)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("strace cannot be started: is it installed?")?;
+        Ok(Tracer { strace, file })
     }
 
     /// Detaches and counts.

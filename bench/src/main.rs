@@ -1,0 +1,111 @@
+//! `scripts/bench NAME [--json]`: figures of the whole system, taken on this machine, peers beside it.
+//!
+//! Everything is measured from outside: packets, process memory, the time between a command and its effect. Figures
+//! are medians with their range; machines are noisy, so quote ratios of one run.
+
+mod main_job;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Takes figures of the running system.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Which set of figures.
+    name: Name,
+    /// Print the document `ballast.bench/v1` instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Rounds of each repeated case.
+    #[arg(long, default_value_t = 10)]
+    rounds: usize,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Name {
+    /// Apply to last acknowledgement, loss on a link cut and on a leader's death, memory, sizes.
+    Main,
+}
+
+#[derive(Debug, Serialize)]
+struct Document {
+    schema: &'static str,
+    name: String,
+    machine: String,
+    results: Vec<Figure>,
+}
+
+/// One case's figures.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figure {
+    case: String,
+    subject: String,
+    unit: &'static str,
+    n: usize,
+    median: f64,
+    min: f64,
+    max: f64,
+    peer: Option<String>,
+    ratio: Option<f64>,
+}
+
+impl Figure {
+    /// Figures of Ballast itself; no sample gives no figure.
+    pub(crate) fn of(case: &str, subject: &str, unit: &'static str, mut samples: Vec<f64>) -> Option<Figure> {
+        samples.sort_by(f64::total_cmp);
+        let (min, max) = (*samples.first()?, *samples.last()?);
+        let median = samples[samples.len() / 2];
+        let (case, subject) = (case.to_string(), subject.to_string());
+        Some(Figure { case, subject, unit, n: samples.len(), median, min, max, peer: None, ratio: None })
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the figures are this program's output")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+fn run(arguments: &Arguments) -> Result<String> {
+    let results = match arguments.name {
+        Name::Main => main_job::figures(arguments.rounds)?,
+    };
+    let name = format!("{:?}", arguments.name).to_lowercase();
+    let document = Document { schema: "ballast.bench/v1", name, machine: machine()?, results };
+    if arguments.json {
+        return Ok(serde_json::to_string_pretty(&document)?);
+    }
+    let mut lines = vec![document.machine.clone()];
+    lines.push(format!("{:<44} {:<16} {:>10} {:>10} {:>10}  n", "case", "subject", "median", "min", "max"));
+    for figure in &document.results {
+        let case = format!("{} ({})", figure.case, figure.unit);
+        let numbers = [figure.median, figure.min, figure.max].map(|number| format!("{number:>10.1}")).join(" ");
+        lines.push(format!("{case:<44} {:<16} {numbers}  {}", figure.subject, figure.n));
+    }
+    Ok(lines.join("\n"))
+}
+
+/// Processor, cores, memory and kernel in one line.
+fn machine() -> Result<String> {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown processor");
+    let cores = std::thread::available_parallelism()?;
+    let memory = std::fs::read_to_string("/proc/meminfo")?;
+    let total = memory.lines().next().unwrap_or_default().replace("MemTotal:", "");
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(format!("{model}, {cores} cores, {} memory, Linux {}", total.trim(), kernel.trim()))
+}
