@@ -44,16 +44,19 @@ fn first_apply(bed: &Bed, subject: &str) -> Option<Figure> {
     Figure::of("first apply to last acknowledgement", subject, "ms", vec![converge])
 }
 
-/// A cost of the first link changes back and forth: apply to the last host's acknowledgement.
+/// A prefix comes and goes at one node, which changes every host's program: apply to the last host's
+/// acknowledgement.
 fn applies(bed: &Bed, subject: &str, text: &str, rounds: usize) -> Result<Option<Figure>> {
+    let text = text.replace("max_hosts_per_step", "max_prefixes_lost: 1, max_hosts_per_step");
     let mut samples = Vec::new();
     for round in 0..rounds {
-        let changed = text.replacen("cost: ", if round % 2 == 0 { "cost: 1" } else { "cost: " }, 1);
+        let more = if round % 2 == 0 { "prefixes: [10.99.0.0/24, " } else { "prefixes: [" };
+        let changed = text.replacen("prefixes: [", more, 1);
         let file = bed.file("changed.yaml", &changed)?;
         let applied = bed.json(&["apply", &file, "--reason", "benchmark", "--wait"])?;
         samples.push(applied["elapsed_ms"].as_f64().context("elapsed_ms")?);
     }
-    Ok(Figure::of("cost change to last acknowledgement", subject, "ms", samples))
+    Ok(Figure::of("prefix change to last acknowledgement", subject, "ms", samples))
 }
 
 fn resident_mb(pid: u64) -> Result<f64> {
