@@ -93,7 +93,8 @@ fn run(arguments: &Arguments) -> Result<String> {
     lines.push(format!("{:<44} {:<16} {:>10} {:>10} {:>10}  n", "case", "subject", "median", "min", "max"));
     for figure in &document.results {
         let case = format!("{} ({})", figure.case, figure.unit);
-        let numbers = [figure.median, figure.min, figure.max].map(|number| format!("{number:>10.1}")).join(" ");
+        let numbers =
+            [figure.median, figure.min, figure.max].map(|number| format!("{number:>10.1}")).join(" ");
         lines.push(format!("{case:<44} {:<16} {numbers}  {}", figure.subject, figure.n));
     }
     Ok(lines.join("\n"))
@@ -102,7 +103,8 @@ fn run(arguments: &Arguments) -> Result<String> {
 /// Processor, cores, memory and kernel in one line.
 fn machine() -> Result<String> {
     let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown processor");
+    let model =
+        cpu.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown processor");
     let cores = std::thread::available_parallelism()?;
     let memory = std::fs::read_to_string("/proc/meminfo")?;
     let total = memory.lines().next().unwrap_or_default().replace("MemTotal:", "");

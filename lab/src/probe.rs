@@ -83,9 +83,11 @@ impl Report {
     /// One line per pair that lost something.
     pub fn losses(&self) -> String {
         let bad = self.pairs.iter().filter(|pair| !pair.lost.is_empty());
-        bad.map(|p| format!("{} -> {}: {} of {} lost {:?}", p.pair.from, p.pair.to, p.lost_packets(), p.sent, p.lost))
-            .collect::<Vec<_>>()
-            .join("\n")
+        bad.map(|p| {
+            format!("{} -> {}: {} of {} lost {:?}", p.pair.from, p.pair.to, p.lost_packets(), p.sent, p.lost)
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
     }
 }
 
@@ -99,10 +101,12 @@ impl PairReport {
 /// Runs `act` on a thread of its own inside a named network namespace (as made by `ip netns add`).
 pub fn in_netns<T: Send>(name: &str, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let path = format!("/run/netns/{name}");
-    let namespace = File::open(&path).with_context(|| format!("there is no network namespace {name} ({path})"))?;
+    let namespace =
+        File::open(&path).with_context(|| format!("there is no network namespace {name} ({path})"))?;
     std::thread::scope(|scope| {
         let inside = scope.spawn(move || {
-            setns(namespace, CloneFlags::CLONE_NEWNET).context("entering the network namespace needs root")?;
+            setns(namespace, CloneFlags::CLONE_NEWNET)
+                .context("entering the network namespace needs root")?;
             act()
         });
         inside.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread inside {name} panicked")))
@@ -161,7 +165,12 @@ fn bound(address: IpAddr) -> Result<UdpSocket> {
 
 /// Sends the round's number to every receiver, round after round; returns when each round was sent. A send that
 /// fails (no route) is a lost packet, nothing else.
-fn send(sockets: &[(UdpSocket, SocketAddr)], began: Instant, interval: Duration, stop: &AtomicBool) -> Vec<Duration> {
+fn send(
+    sockets: &[(UdpSocket, SocketAddr)],
+    began: Instant,
+    interval: Duration,
+    stop: &AtomicBool,
+) -> Vec<Duration> {
     let mut times = Vec::new();
     while !stop.load(Ordering::Acquire) && times.len() < ROUNDS_MAX {
         let due = interval * u32::try_from(times.len()).unwrap_or(u32::MAX);

@@ -1,8 +1,12 @@
 //! The agent protocol as values: what an agent says to a controller and the other way round.
 
-use crate::Generation;
+use crate::convert::{Format, octets};
 use crate::overrides::Override;
+use crate::proto::agent::v1 as proto;
+use crate::{DecodeError, Generation};
+use plan::program::{Address, Class, ClassId, ClassRoute, Group, Member, Neighbour, Nexthop, Settings};
 use plan::{Digest, PrefixTable, Program};
+use prost::Message;
 use std::sync::Arc;
 
 /// Version of this protocol.
@@ -197,4 +201,472 @@ pub struct Offer {
     pub allowed_removals: u64,
     /// The operator's signed word for a refused change.
     pub overrides: Option<Override>,
+}
+
+const UP: Format = Format("agent message");
+const DOWN: Format = Format("controller message");
+const PROGRAM: Format = Format("program");
+
+impl ToController {
+    /// Bytes of protocol version 1.
+    pub fn encode(&self) -> Vec<u8> {
+        proto::ToController::from(self).encode_to_vec()
+    }
+
+    /// Reads what [`ToController::encode`] writes.
+    ///
+    /// # Errors
+    /// The bytes are not such a message, or of a newer protocol.
+    pub fn decode(bytes: &[u8]) -> Result<ToController, DecodeError> {
+        UP.message::<proto::ToController>(bytes)?.try_into()
+    }
+}
+
+impl ToAgent {
+    /// Bytes of protocol version 1.
+    pub fn encode(&self) -> Vec<u8> {
+        proto::ToAgent::from(self).encode_to_vec()
+    }
+
+    /// Reads what [`ToAgent::encode`] writes.
+    ///
+    /// # Errors
+    /// The bytes are not such a message, of a newer protocol, or carry a part that no agent of this version installs.
+    pub fn decode(bytes: &[u8]) -> Result<ToAgent, DecodeError> {
+        DOWN.message::<proto::ToAgent>(bytes)?.try_into()
+    }
+}
+
+pub(crate) fn generation(generation: Generation) -> Option<proto::Generation> {
+    Some(proto::Generation { incarnation: generation.incarnation, index: generation.index })
+}
+
+pub(crate) fn read_generation(
+    format: Format,
+    part: Option<proto::Generation>,
+    name: &str,
+) -> Result<Generation, DecodeError> {
+    let part = format.need(part, name)?;
+    Ok(Generation { incarnation: part.incarnation, index: part.index })
+}
+
+impl From<&ToController> for proto::ToController {
+    fn from(message: &ToController) -> proto::ToController {
+        use proto::to_controller::Body;
+        let body = match message {
+            ToController::Hello(hello) => Body::Hello(proto::Hello {
+                protocol: PROTOCOL,
+                host: hello.host.clone(),
+                version: hello.version.clone(),
+                held: hello.held.as_ref().map(held),
+                highest: generation(hello.highest),
+            }),
+            ToController::Beat(beat) => Body::Beat(proto::Beat {
+                held: beat.held.as_ref().map(held),
+                highest: generation(beat.highest),
+                links: beat.links.iter().map(link).collect(),
+                objects: Some(proto::ObjectCounts {
+                    installed: beat.objects.installed,
+                    pending: beat.objects.pending,
+                    refused: beat.objects.refused,
+                }),
+                writes_total: beat.writes_total,
+                applied_age_ms: beat.applied_age_ms,
+                pinned: beat.pinned,
+                frozen: beat.frozen,
+            }),
+            ToController::Ack(ack) => Body::Ack(write_ack(ack)),
+            ToController::Links(links) => {
+                Body::Links(proto::Links { links: links.iter().map(link).collect() })
+            }
+        };
+        proto::ToController { body: Some(body) }
+    }
+}
+
+impl TryFrom<proto::ToController> for ToController {
+    type Error = DecodeError;
+
+    fn try_from(message: proto::ToController) -> Result<ToController, DecodeError> {
+        use proto::to_controller::Body;
+        Ok(match UP.need(message.body, "its body")? {
+            Body::Hello(hello) => {
+                UP.version(hello.protocol, PROTOCOL)?;
+                ToController::Hello(Hello {
+                    host: hello.host,
+                    version: hello.version,
+                    held: hello.held.map(read_held).transpose()?,
+                    highest: read_generation(UP, hello.highest, "hello.highest")?,
+                })
+            }
+            Body::Beat(beat) => {
+                let objects = UP.need(beat.objects, "beat.objects")?;
+                let (installed, pending, refused) = (objects.installed, objects.pending, objects.refused);
+                ToController::Beat(Beat {
+                    held: beat.held.map(read_held).transpose()?,
+                    highest: read_generation(UP, beat.highest, "beat.highest")?,
+                    links: beat.links.into_iter().map(read_link).collect(),
+                    objects: ObjectCounts { installed, pending, refused },
+                    writes_total: beat.writes_total,
+                    applied_age_ms: beat.applied_age_ms,
+                    pinned: beat.pinned,
+                    frozen: beat.frozen,
+                })
+            }
+            Body::Ack(ack) => ToController::Ack(read_ack(ack)?),
+            Body::Links(links) => ToController::Links(links.links.into_iter().map(read_link).collect()),
+        })
+    }
+}
+
+fn held(held: &Held) -> proto::Held {
+    proto::Held {
+        generation: generation(held.generation),
+        revision: held.revision,
+        digest: held.digest.0.to_vec(),
+        table_digest: held.table_digest.0.to_vec(),
+        effective_digest: held.effective_digest.0.to_vec(),
+    }
+}
+
+fn read_held(held: proto::Held) -> Result<Held, DecodeError> {
+    Ok(Held {
+        generation: read_generation(UP, held.generation, "held.generation")?,
+        revision: held.revision,
+        digest: UP.digest(&held.digest, "held.digest")?,
+        table_digest: UP.digest(&held.table_digest, "held.table_digest")?,
+        effective_digest: UP.digest(&held.effective_digest, "held.effective_digest")?,
+    })
+}
+
+fn link(link: &LinkState) -> proto::LinkState {
+    let LinkState { interface, carrier, rx_packets, tx_packets } = link.clone();
+    proto::LinkState { interface, carrier, rx_packets, tx_packets }
+}
+
+fn read_link(link: proto::LinkState) -> LinkState {
+    let proto::LinkState { interface, carrier, rx_packets, tx_packets } = link;
+    LinkState { interface, carrier, rx_packets, tx_packets }
+}
+
+fn write_ack(ack: &Ack) -> proto::Ack {
+    let mut message = proto::Ack {
+        generation: generation(ack.generation),
+        digest: ack.digest.0.to_vec(),
+        effective_digest: ack.effective_digest.map(|digest| digest.0.to_vec()).unwrap_or_default(),
+        writes: ack.writes,
+        ..proto::Ack::default()
+    };
+    for ObjectFailure { object, reason, pending } in &ack.failures {
+        let (object, reason) = (object.clone(), reason.clone());
+        message.failures.push(proto::ObjectFailure { object, reason, pending: *pending });
+    }
+    let outcome = match &ack.outcome {
+        Outcome::Applied => proto::Outcome::Applied,
+        Outcome::Unchanged => proto::Outcome::Unchanged,
+        Outcome::Stale { highest } => {
+            message.detail = highest.to_string();
+            proto::Outcome::Stale
+        }
+        Outcome::Conflict => proto::Outcome::Conflict,
+        Outcome::RefusedByGuard { guard, value, limit } => {
+            (message.guard, message.guard_value, message.guard_limit) = (guard.clone(), *value, *limit);
+            proto::Outcome::RefusedGuard
+        }
+        Outcome::Unsupported { detail } => {
+            message.detail = detail.clone();
+            proto::Outcome::Unsupported
+        }
+        Outcome::Failed => proto::Outcome::Failed,
+        Outcome::NeedTable => proto::Outcome::NeedTable,
+    };
+    message.outcome = outcome.into();
+    message
+}
+
+fn read_ack(ack: proto::Ack) -> Result<Ack, DecodeError> {
+    let outcome = match ack.outcome() {
+        proto::Outcome::Unspecified => return Err(UP.bad(format!("ack.outcome is {}", ack.outcome))),
+        proto::Outcome::Applied => Outcome::Applied,
+        proto::Outcome::Unchanged => Outcome::Unchanged,
+        proto::Outcome::Stale => {
+            let highest = ack.detail.parse().map_err(|_| UP.bad("ack.detail is not a generation"))?;
+            Outcome::Stale { highest }
+        }
+        proto::Outcome::Conflict => Outcome::Conflict,
+        proto::Outcome::RefusedGuard => {
+            let (guard, value, limit) = (ack.guard, ack.guard_value, ack.guard_limit);
+            Outcome::RefusedByGuard { guard, value, limit }
+        }
+        proto::Outcome::Unsupported => Outcome::Unsupported { detail: ack.detail },
+        proto::Outcome::Failed => Outcome::Failed,
+        proto::Outcome::NeedTable => Outcome::NeedTable,
+    };
+    let failure = |failure: proto::ObjectFailure| {
+        let proto::ObjectFailure { object, reason, pending } = failure;
+        ObjectFailure { object, reason, pending }
+    };
+    Ok(Ack {
+        generation: read_generation(UP, ack.generation, "ack.generation")?,
+        digest: UP.digest(&ack.digest, "ack.digest")?,
+        outcome,
+        effective_digest: UP.optional_digest(&ack.effective_digest, "ack.effective_digest")?,
+        failures: ack.failures.into_iter().map(failure).collect(),
+        writes: ack.writes,
+    })
+}
+
+impl From<&ToAgent> for proto::ToAgent {
+    fn from(message: &ToAgent) -> proto::ToAgent {
+        use proto::to_agent::Body;
+        let body = match message {
+            ToAgent::Welcome { controller, beat_ms } => Body::Welcome(proto::Welcome {
+                protocol: PROTOCOL,
+                controller: *controller,
+                beat_ms: *beat_ms,
+            }),
+            ToAgent::Offer(offer) => Body::Offer(write_offer(offer)),
+            ToAgent::Pulse { assigned } => Body::Pulse(proto::Pulse {
+                generation: assigned.and_then(|(assigned, _)| generation(assigned)),
+                digest: assigned.map(|(_, digest)| digest.0.to_vec()).unwrap_or_default(),
+            }),
+        };
+        proto::ToAgent { body: Some(body) }
+    }
+}
+
+impl TryFrom<proto::ToAgent> for ToAgent {
+    type Error = DecodeError;
+
+    fn try_from(message: proto::ToAgent) -> Result<ToAgent, DecodeError> {
+        use proto::to_agent::Body;
+        Ok(match DOWN.need(message.body, "its body")? {
+            Body::Welcome(welcome) => {
+                DOWN.version(welcome.protocol, PROTOCOL)?;
+                ToAgent::Welcome { controller: welcome.controller, beat_ms: welcome.beat_ms }
+            }
+            Body::Offer(offer) => ToAgent::Offer(Box::new(read_offer(offer)?)),
+            Body::Pulse(pulse) => {
+                let assigned = match pulse.generation {
+                    None => None,
+                    Some(generation) => Some((
+                        read_generation(DOWN, Some(generation), "pulse.generation")?,
+                        DOWN.digest(&pulse.digest, "pulse.digest")?,
+                    )),
+                };
+                ToAgent::Pulse { assigned }
+            }
+        })
+    }
+}
+
+fn write_offer(offer: &Offer) -> proto::Offer {
+    proto::Offer {
+        generation: generation(offer.generation),
+        revision: offer.revision,
+        digest: offer.digest.0.to_vec(),
+        table_digest: offer.table_digest.0.to_vec(),
+        table: offer.table.as_deref().map(write_table),
+        program: Some(write_program(&offer.program)),
+        unconfirmed: offer.unconfirmed,
+        allowed_removals: offer.allowed_removals,
+        r#override: offer.overrides.as_ref().map(write_override),
+    }
+}
+
+fn read_offer(offer: proto::Offer) -> Result<Offer, DecodeError> {
+    Ok(Offer {
+        generation: read_generation(DOWN, offer.generation, "offer.generation")?,
+        revision: offer.revision,
+        digest: DOWN.digest(&offer.digest, "offer.digest")?,
+        table_digest: DOWN.digest(&offer.table_digest, "offer.table_digest")?,
+        table: offer.table.map(read_table).transpose()?.map(Arc::new),
+        program: Arc::new(read_program(DOWN.need(offer.program, "offer.program")?)?),
+        unconfirmed: offer.unconfirmed,
+        allowed_removals: offer.allowed_removals,
+        overrides: offer.r#override.map(|word| read_override(DOWN, word)).transpose()?,
+    })
+}
+
+pub(crate) fn write_override(word: &Override) -> proto::Override {
+    proto::Override {
+        guards: word.guards.clone(),
+        revision: word.revision,
+        topology_digest: word.topology_digest.to_vec(),
+        reason: word.reason.clone(),
+        signature: word.signature.clone(),
+    }
+}
+
+pub(crate) fn read_override(format: Format, word: proto::Override) -> Result<Override, DecodeError> {
+    format.rising(&word.guards, "the guards of the override")?;
+    Ok(Override {
+        topology_digest: format.array(&word.topology_digest, "override.topology_digest")?,
+        guards: word.guards,
+        revision: word.revision,
+        reason: word.reason,
+        signature: word.signature,
+    })
+}
+
+pub(crate) fn write_table(table: &PrefixTable) -> proto::PrefixTable {
+    let class = |class: &Class| proto::Class { id: class.id.0, name: class.name.clone() };
+    let entry = |(prefix, class): &(ipnetwork::IpNetwork, ClassId)| proto::PrefixEntry {
+        address: octets(prefix.ip()),
+        length: u32::from(prefix.prefix()),
+        class: class.0,
+    };
+    proto::PrefixTable {
+        classes: table.classes.iter().map(class).collect(),
+        entries: table.entries.iter().map(entry).collect(),
+    }
+}
+
+pub(crate) fn read_table(table: proto::PrefixTable) -> Result<PrefixTable, DecodeError> {
+    let classes = table.classes.into_iter().map(|class| Class { id: ClassId(class.id), name: class.name });
+    let entries = table.entries.into_iter().map(|entry| {
+        Ok((PROGRAM.prefix(&entry.address, entry.length, "a prefix of the table")?, ClassId(entry.class)))
+    });
+    let table =
+        PrefixTable { classes: classes.collect(), entries: entries.collect::<Result<_, DecodeError>>()? };
+    PROGRAM.rising(table.classes.iter().map(|class| class.id), "the table's classes")?;
+    PROGRAM.rising(table.entries.iter().map(|(prefix, _)| prefix), "the table's prefixes")?;
+    Ok(table)
+}
+
+pub(crate) fn write_program(program: &Program) -> proto::Program {
+    let Settings { sysctls, mtus, addresses, neighbours } = &program.settings;
+    let sysctl =
+        |(name, value): (&String, &String)| proto::Sysctl { name: name.clone(), value: value.clone() };
+    let mtu =
+        |(interface, bytes): (&String, &u32)| proto::Mtu { interface: interface.clone(), bytes: *bytes };
+    let address = |address: &Address| proto::Address {
+        interface: address.interface.clone(),
+        address: octets(address.address.ip()),
+        length: u32::from(address.address.prefix()),
+    };
+    let neighbour = |neighbour: &Neighbour| proto::Neighbour {
+        interface: neighbour.interface.clone(),
+        address: octets(neighbour.address),
+    };
+    let nexthop = |nexthop: &Nexthop| proto::Nexthop {
+        id: nexthop.id,
+        interface: nexthop.interface.clone(),
+        gateway: octets(nexthop.gateway),
+    };
+    let member =
+        |member: &Member| proto::Member { nexthop: member.nexthop, weight: u32::from(member.weight) };
+    let group =
+        |group: &Group| proto::Group { id: group.id, members: group.members.iter().map(member).collect() };
+    let route = |route: &ClassRoute| {
+        let ClassRoute { class, metric, table, group } = *route;
+        proto::ClassRoute { class: class.0, metric, table, group }
+    };
+    proto::Program {
+        host: program.host.clone(),
+        settings: Some(proto::Settings {
+            sysctls: sysctls.iter().map(sysctl).collect(),
+            mtus: mtus.iter().map(mtu).collect(),
+            addresses: addresses.iter().map(address).collect(),
+            neighbours: neighbours.iter().map(neighbour).collect(),
+        }),
+        preferred_source_v4: program.preferred_source_v4.map(|v4| v4.octets().to_vec()).unwrap_or_default(),
+        preferred_source_v6: program.preferred_source_v6.map(|v6| v6.octets().to_vec()).unwrap_or_default(),
+        nexthops: program.nexthops.iter().map(nexthop).collect(),
+        groups: program.groups.iter().map(group).collect(),
+        classes: program.classes.iter().map(route).collect(),
+        rules: Vec::new(),
+        flows: Vec::new(),
+        tunnels: Vec::new(),
+    }
+}
+
+pub(crate) fn read_program(program: proto::Program) -> Result<Program, DecodeError> {
+    for (full, part) in [
+        (!program.rules.is_empty(), "rules"),
+        (!program.flows.is_empty(), "flows"),
+        (!program.tunnels.is_empty(), "tunnels"),
+    ] {
+        if full {
+            return Err(DecodeError::Unsupported { what: PROGRAM.0, part });
+        }
+    }
+    let source = |bytes: &[u8], name: &str| -> Result<Option<std::net::IpAddr>, DecodeError> {
+        if bytes.is_empty() { Ok(None) } else { PROGRAM.address(bytes, name).map(Some) }
+    };
+    let preferred_source_v4 = match source(&program.preferred_source_v4, "preferred_source_v4")? {
+        None => None,
+        Some(std::net::IpAddr::V4(v4)) => Some(v4),
+        Some(_) => return Err(PROGRAM.bad("preferred_source_v4 is an IPv6 address")),
+    };
+    let preferred_source_v6 = match source(&program.preferred_source_v6, "preferred_source_v6")? {
+        None => None,
+        Some(std::net::IpAddr::V6(v6)) => Some(v6),
+        Some(_) => return Err(PROGRAM.bad("preferred_source_v6 is an IPv4 address")),
+    };
+    let read = Program {
+        host: program.host,
+        settings: read_settings(PROGRAM.need(program.settings, "settings")?)?,
+        preferred_source_v4,
+        preferred_source_v6,
+        nexthops: program.nexthops.into_iter().map(read_nexthop).collect::<Result<_, _>>()?,
+        groups: program.groups.into_iter().map(read_group).collect::<Result<_, _>>()?,
+        classes: program.classes.into_iter().map(read_class_route).collect(),
+    };
+    PROGRAM.rising(read.nexthops.iter().map(|nexthop| nexthop.id), "nexthops")?;
+    PROGRAM.rising(read.groups.iter().map(|group| group.id), "groups")?;
+    PROGRAM.rising(read.classes.iter().map(|route| (route.class, route.metric, route.table)), "classes")?;
+    Ok(read)
+}
+
+fn read_class_route(route: proto::ClassRoute) -> ClassRoute {
+    let proto::ClassRoute { class, metric, table, group } = route;
+    ClassRoute { class: ClassId(class), metric, table, group }
+}
+
+fn read_settings(settings: proto::Settings) -> Result<Settings, DecodeError> {
+    PROGRAM.rising(settings.sysctls.iter().map(|sysctl| &sysctl.name), "sysctls")?;
+    PROGRAM.rising(settings.mtus.iter().map(|mtu| &mtu.interface), "MTUs")?;
+    let address = |address: proto::Address| -> Result<Address, DecodeError> {
+        let network = PROGRAM.network(&address.address, address.length, "an address")?;
+        Ok(Address { interface: address.interface, address: network })
+    };
+    let neighbour = |neighbour: proto::Neighbour| -> Result<Neighbour, DecodeError> {
+        let address = PROGRAM.address(&neighbour.address, "a neighbour")?;
+        Ok(Neighbour { interface: neighbour.interface, address })
+    };
+    let read = Settings {
+        sysctls: settings.sysctls.into_iter().map(|sysctl| (sysctl.name, sysctl.value)).collect(),
+        mtus: settings.mtus.into_iter().map(|mtu| (mtu.interface, mtu.bytes)).collect(),
+        addresses: settings.addresses.into_iter().map(address).collect::<Result<_, _>>()?,
+        neighbours: settings.neighbours.into_iter().map(neighbour).collect::<Result<_, _>>()?,
+    };
+    PROGRAM.rising(&read.addresses, "addresses")?;
+    PROGRAM.rising(&read.neighbours, "neighbours")?;
+    Ok(read)
+}
+
+fn read_nexthop(nexthop: proto::Nexthop) -> Result<Nexthop, DecodeError> {
+    let gateway = PROGRAM.address(&nexthop.gateway, "a gateway")?;
+    if !plan::program::NEXTHOP_IDS.contains(&nexthop.id) {
+        return Err(PROGRAM.bad(format!("nexthop id {:#x} is outside of Ballast's range", nexthop.id)));
+    }
+    Ok(Nexthop { id: nexthop.id, interface: nexthop.interface, gateway })
+}
+
+fn read_group(group: proto::Group) -> Result<Group, DecodeError> {
+    if !plan::program::GROUP_IDS.contains(&group.id) {
+        return Err(PROGRAM.bad(format!("group id {:#x} is outside of Ballast's range", group.id)));
+    }
+    let member = |member: proto::Member| -> Result<Member, DecodeError> {
+        let weight = u16::try_from(member.weight).ok().filter(|weight| (1..=256).contains(weight));
+        let weight = PROGRAM.need(weight, "a weight from 1 to 256")?;
+        Ok(Member { nexthop: member.nexthop, weight })
+    };
+    let members: Vec<Member> = group.members.into_iter().map(member).collect::<Result<_, _>>()?;
+    PROGRAM.rising(members.iter().map(|member| member.nexthop), "a group's members")?;
+    if members.is_empty() {
+        return Err(PROGRAM.bad(format!("group {:#x} is empty", group.id)));
+    }
+    Ok(Group { id: group.id, members })
 }

@@ -5,6 +5,7 @@
 //! [`DecodeError`], never a panic, and never more memory than a stated factor of the input.
 
 pub mod agent;
+mod convert;
 pub mod generation;
 pub mod ledger;
 pub mod log;

@@ -6,7 +6,5 @@
 
 pub mod disk;
 pub mod heap;
-pub mod invariants;
 pub mod kernel;
 pub mod random;
-pub mod world;

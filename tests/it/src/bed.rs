@@ -72,7 +72,8 @@ impl Bed {
     pub fn ballast(&self, arguments: &[&str]) -> Result<Output> {
         let text = |key: &str| self.document[key].as_str().unwrap_or_default().to_string();
         let controllers = self.document["controllers"].as_array().cloned().unwrap_or_default();
-        let urls: Vec<&str> = controllers.iter().filter_map(|controller| controller["url"].as_str()).collect();
+        let urls: Vec<&str> =
+            controllers.iter().filter_map(|controller| controller["url"].as_str()).collect();
         let mut command = Command::new(binary("ballast")?);
         command.args(arguments).env("BALLAST_URL", urls.join(",")).env("BALLAST_CA", text("ca_file"));
         Ok(command.env("BALLAST_TOKEN_FILE", text("token_file")).output()?)
@@ -83,13 +84,23 @@ impl Bed {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
         let output = self.ballast(&arguments)?;
         let words = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "ballast {} ended with {}\n{words}", arguments.join(" "), output.status);
-        serde_json::from_slice(&output.stdout).with_context(|| format!("ballast {} prints JSON", arguments.join(" ")))
+        ensure!(
+            output.status.success(),
+            "ballast {} ended with {}\n{words}",
+            arguments.join(" "),
+            output.status
+        );
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("ballast {} prints JSON", arguments.join(" ")))
     }
 
     /// Runs `ballast lab VERB ...` on this lab and demands success.
     pub fn lab(&self, arguments: &[&str]) -> Result<Output> {
-        let output = Command::new(binary("ballast")?).arg("lab").args(arguments).args(["--run", &self.run_id]).output()?;
+        let output = Command::new(binary("ballast")?)
+            .arg("lab")
+            .args(arguments)
+            .args(["--run", &self.run_id])
+            .output()?;
         let words = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "lab {} ended with {}\n{words}", arguments.join(" "), output.status);
         Ok(output)
@@ -98,7 +109,10 @@ impl Bed {
     /// `ballast lab VERB ...` as words of a command line, for a tracer.
     pub fn lab_command(&self, arguments: &[&str]) -> Result<Vec<String>> {
         let ballast = binary("ballast")?.display().to_string();
-        let words = [ballast.as_str(), "lab"].into_iter().chain(arguments.iter().copied()).chain(["--run", &self.run_id]);
+        let words = [ballast.as_str(), "lab"]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .chain(["--run", &self.run_id]);
         Ok(words.map(str::to_string).collect())
     }
 
@@ -136,7 +150,8 @@ impl Bed {
     pub fn agent_pid(&self, name: &str) -> Result<u32> {
         let document: Value = serde_json::from_slice(&self.lab(&["status", "--json"])?.stdout)?;
         let hosts = document["hosts"].as_array().context("hosts")?;
-        let host = hosts.iter().find(|host| host["name"] == name).with_context(|| format!("no host {name}"))?;
+        let host =
+            hosts.iter().find(|host| host["name"] == name).with_context(|| format!("no host {name}"))?;
         let pid = host["agent_pid"].as_u64().with_context(|| format!("the agent of {name} does not run"))?;
         Ok(u32::try_from(pid)?)
     }
@@ -144,7 +159,9 @@ impl Bed {
     /// What a host's agent says of itself.
     pub fn agent_status(&self, name: &str) -> Result<Value> {
         let socket = self.host(name)?["agent_socket"].as_str().context("agent_socket")?.to_string();
-        let output = Command::new(binary("ballast-agent")?).args(["status", "--json", "--socket", &socket]).output()?;
+        let output = Command::new(binary("ballast-agent")?)
+            .args(["status", "--json", "--socket", &socket])
+            .output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(serde_json::from_slice(&output.stdout)?)
     }
@@ -165,9 +182,11 @@ impl Bed {
         let mut routes = Vec::new();
         for family in ["-4", "-6"] {
             let found = self.ip(name, &format!("{family} route show proto 91"))?;
-            routes.extend(found.as_array().context("routes")?.iter().map(|route| {
-                format!("{} nhid {} metric {}", route["dst"], route["nhid"], route["metric"])
-            }));
+            routes.extend(
+                found.as_array().context("routes")?.iter().map(|route| {
+                    format!("{} nhid {} metric {}", route["dst"], route["nhid"], route["metric"])
+                }),
+            );
         }
         routes.sort();
         Ok(routes)
@@ -241,7 +260,9 @@ impl Drop for Bed {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("lab {} failed; its logs follow", self.run_id);
-            let _ = self.lab(&["logs", "--tail", "40"]).map(|output| eprintln!("{}", String::from_utf8_lossy(&output.stdout)));
+            let _ = self
+                .lab(&["logs", "--tail", "40"])
+                .map(|output| eprintln!("{}", String::from_utf8_lossy(&output.stdout)));
         }
         if let Err(error) = self.lab(&["down"]) {
             eprintln!("{error:#}");

@@ -81,28 +81,40 @@ fn lab_b_a_cut_link_is_routed_around_and_comes_back_without_loss() -> Result<()>
     let bed = Bed::up(&sample("abilene.yaml")?)?;
     let link = "denver:eth2--kansas:eth1";
     let links = bed.json(&["links"])?;
-    let known: Vec<&str> = links["links"].as_array().into_iter().flatten().filter_map(|l| l["id"].as_str()).collect();
-    let link = known.iter().find(|id| id.starts_with("denver:") && id.contains("--kansas:")).copied().unwrap_or(link);
+    let known: Vec<&str> =
+        links["links"].as_array().into_iter().flatten().filter_map(|l| l["id"].as_str()).collect();
+    let link = known
+        .iter()
+        .find(|id| id.starts_with("denver:") && id.contains("--kansas:"))
+        .copied()
+        .unwrap_or(link);
     let digests = |bed: &Bed| -> Result<Vec<String>> {
         bed.hosts().iter().map(|host| Ok(bed.agent_status(host)?["digest"].to_string())).collect()
     };
     let before = digests(&bed)?;
     let uses = |bed: &Bed| -> Result<bool> {
         let paths = bed.json(&["path", "denver", "kansas"])?;
-        Ok(paths["paths"].as_array().into_iter().flatten().any(|path| path["hops"].as_array().map_or(0, Vec::len) == 2))
+        Ok(paths["paths"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|path| path["hops"].as_array().map_or(0, Vec::len) == 2))
     };
     ensure!(uses(&bed)?, "denver reaches kansas directly");
 
     // Veth carrier events come late within two seconds after the link was set up.
     std::thread::sleep(seconds(2));
-    let probes = bed.probes(&[("denver", "kansas"), ("kansas", "denver"), ("seattle", "newyork")], MILLISECOND)?;
+    let probes =
+        bed.probes(&[("denver", "kansas"), ("kansas", "denver"), ("seattle", "newyork")], MILLISECOND)?;
     std::thread::sleep(Duration::from_millis(300));
     bed.lab(&["cut", link])?;
     wait("the fact", seconds(5), || Ok(bed.json(&["status"])?["links_down"][0] == link))?;
     wait("every host current", seconds(5), || {
         let hosts = bed.json(&["hosts"])?;
         let all = hosts["hosts"].as_array().cloned().unwrap_or_default();
-        Ok(all.iter().all(|h| h["generation"] == h["assigned_generation"] && h["digest"] == h["assigned_digest"]))
+        Ok(all
+            .iter()
+            .all(|h| h["generation"] == h["assigned_generation"] && h["digest"] == h["assigned_digest"]))
     })?;
     std::thread::sleep(Duration::from_millis(300));
     let report = probes.stop()?;
@@ -115,13 +127,19 @@ fn lab_b_a_cut_link_is_routed_around_and_comes_back_without_loss() -> Result<()>
     ensure!(!uses(&bed)?, "the path avoids the cut link");
     assert_eq!(bed.pairs()?, ((110, 110), (110, 110)), "with the link cut");
     let changes = bed.json(&["history"])?;
-    assert_eq!((&changes["changes"][0]["kind"], &changes["changes"][0]["state"]), (&"failure".into(), &"done".into()));
-    let (end, interface) = ("denver", link.split("--").next().and_then(|e| e.split(':').nth(1)).unwrap_or_default());
+    assert_eq!(
+        (&changes["changes"][0]["kind"], &changes["changes"][0]["state"]),
+        (&"failure".into(), &"done".into())
+    );
+    let (end, interface) =
+        ("denver", link.split("--").next().and_then(|e| e.split(':').nth(1)).unwrap_or_default());
     let nexthops = bed.ip(end, "nexthop show")?;
-    let on_link = nexthops.as_array().into_iter().flatten().filter(|nexthop| nexthop["dev"] == interface).count();
+    let on_link =
+        nexthops.as_array().into_iter().flatten().filter(|nexthop| nexthop["dev"] == interface).count();
     assert_eq!(on_link, 0, "the kernel holds no nexthop on the cut link");
 
-    let probes = bed.probes(&[("denver", "kansas"), ("kansas", "denver"), ("seattle", "newyork")], MILLISECOND)?;
+    let probes =
+        bed.probes(&[("denver", "kansas"), ("kansas", "denver"), ("seattle", "newyork")], MILLISECOND)?;
     std::thread::sleep(Duration::from_millis(300));
     bed.lab(&["mend", link])?;
     wait("no fact", seconds(10), || {
@@ -142,13 +160,15 @@ fn lab_b_a_cut_link_is_routed_around_and_comes_back_without_loss() -> Result<()>
 }
 
 #[test]
-fn lab_c_a_killed_leader_loses_no_packet_and_a_change_right_after_is_in_all_kernels_within_5_s() -> Result<()> {
+fn lab_c_a_killed_leader_loses_no_packet_and_a_change_right_after_is_in_all_kernels_within_5_s() -> Result<()>
+{
     if !may_make_namespaces("c") {
         return Ok(());
     }
     let text = sample("abilene.yaml")?;
     let bed = Bed::up(&text)?;
-    let pairs = [("seattle", "newyork"), ("newyork", "losangeles"), ("atlanta", "denver"), ("houston", "chicago")];
+    let pairs =
+        [("seattle", "newyork"), ("newyork", "losangeles"), ("atlanta", "denver"), ("houston", "chicago")];
     let leader = bed.leader()?;
     let file = bed.file("more.yaml", &with_prefix(&text, "seattle", "10.77.0.0/24"))?;
     let probes = bed.probes(&pairs, MILLISECOND)?;
@@ -164,18 +184,26 @@ fn lab_c_a_killed_leader_loses_no_packet_and_a_change_right_after_is_in_all_kern
         }
         Ok(true)
     })?;
-    println!("leader {leader} killed; the change was in all kernels {} ms later", killed.elapsed().as_millis());
+    println!(
+        "leader {leader} killed; the change was in all kernels {} ms later",
+        killed.elapsed().as_millis()
+    );
     assert_eq!(applied["state"], "done");
     std::thread::sleep(Duration::from_millis(500));
     bed.ip("seattle", &format!("route add blackhole {} metric 1", bed.loopback("newyork", false)?))?;
     std::thread::sleep(Duration::from_millis(200));
     let hole_after = Instant::now();
     let report = probes.stop()?;
-    let holed = |pair: &lab::probe::PairReport| pair.pair.from_netns.ends_with("seattle") && pair.pair.from.is_ipv4();
+    let holed =
+        |pair: &lab::probe::PairReport| pair.pair.from_netns.ends_with("seattle") && pair.pair.from.is_ipv4();
     for pair in &report.pairs {
         if holed(pair) {
             let first = pair.lost.first().map(|run| report.began + run.after);
-            ensure!(first.is_some_and(|at| at + Duration::from_millis(400) > hole_after), "{}", report.losses());
+            ensure!(
+                first.is_some_and(|at| at + Duration::from_millis(400) > hole_after),
+                "{}",
+                report.losses()
+            );
             ensure!(pair.lost_packets() > 50, "the probes see a loss that was made on purpose");
         } else {
             assert_eq!(pair.lost_packets(), 0, "{}", report.losses());
@@ -185,14 +213,16 @@ fn lab_c_a_killed_leader_loses_no_packet_and_a_change_right_after_is_in_all_kern
 }
 
 #[test]
-fn lab_d_with_all_controllers_gone_agents_restart_and_a_wiped_host_comes_back_from_its_ledger() -> Result<()> {
+fn lab_d_with_all_controllers_gone_agents_restart_and_a_wiped_host_comes_back_from_its_ledger() -> Result<()>
+{
     if !may_make_namespaces("d") {
         return Ok(());
     }
     let bed = Bed::up(&sample("abilene.yaml")?)?;
     let wiped = "losangeles";
     // No shortest path of these pairs crosses the wiped host.
-    let pairs = [("seattle", "newyork"), ("newyork", "chicago"), ("atlanta", "houston"), ("denver", "indianapolis")];
+    let pairs =
+        [("seattle", "newyork"), ("newyork", "chicago"), ("atlanta", "houston"), ("denver", "indianapolis")];
     for (from, to) in pairs {
         let paths = bed.json(&["path", from, to])?;
         ensure!(!paths["paths"].to_string().contains(wiped), "{from} to {to} crosses {wiped}");
@@ -264,7 +294,9 @@ fn lab_e_an_empty_or_gutted_topology_is_refused_and_nothing_is_written() -> Resu
 /// The line of a node without its prefixes.
 fn without_prefixes(line: &str) -> String {
     match (line.find("prefixes: ["), line.find(']')) {
-        (Some(start), Some(end)) if start < end => format!("{}prefixes: []{}", &line[..start], &line[end + 1..]),
+        (Some(start), Some(end)) if start < end => {
+            format!("{}prefixes: []{}", &line[..start], &line[end + 1..])
+        }
         _ => line.to_string(),
     }
 }
@@ -315,19 +347,28 @@ fn lab_g_foreign_objects_survive_everything() -> Result<()> {
         bed.ip(host, object)?;
     }
     let foreign = |bed: &Bed| -> Result<Vec<serde_json::Value>> {
-        let shown = ["-4 route show proto static", "-6 route show proto static", "rule show pref 5000", "nexthop show id 77", "neigh show 192.0.2.9"];
+        let shown = [
+            "-4 route show proto static",
+            "-6 route show proto static",
+            "rule show pref 5000",
+            "nexthop show id 77",
+            "neigh show 192.0.2.9",
+        ];
         shown.iter().map(|what| bed.ip(host, what)).collect()
     };
     let before = foreign(&bed)?;
     ensure!(before.iter().all(|objects| objects.as_array().is_some_and(|all| !all.is_empty())), "{before:?}");
     let more = bed.file("more.yaml", &with_prefix(&text, "b", "10.77.0.0/24"))?;
-    let back = bed.file("back.yaml", &text.replace("max_hosts_per_step", "max_prefixes_lost: 1, max_hosts_per_step"))?;
+    let back = bed
+        .file("back.yaml", &text.replace("max_hosts_per_step", "max_prefixes_lost: 1, max_hosts_per_step"))?;
     bed.json(&["apply", &more, "--reason", "more", "--wait"])?;
     bed.json(&["apply", &back, "--reason", "back", "--wait"])?;
     bed.lab(&["kill", host])?;
     bed.ip(host, "-4 route flush proto 91")?;
     bed.lab(&["start", host])?;
-    wait("our routes are back", seconds(5), || Ok(bed.routes(host)?.iter().any(|route| route.contains(&far.to_string()))))?;
+    wait("our routes are back", seconds(5), || {
+        Ok(bed.routes(host)?.iter().any(|route| route.contains(&far.to_string())))
+    })?;
     for controller in ["c1", "c2", "c3"] {
         bed.lab(&["kill", controller])?;
         bed.lab(&["start", controller])?;
@@ -355,7 +396,9 @@ fn lab_h_an_agent_restart_writes_nothing() -> Result<()> {
             let status = bed.agent_status(host)?;
             let view = bed.json(&["hosts"])?;
             let all = view["hosts"].as_array().cloned().unwrap_or_default();
-            let seen = all.iter().any(|h| h["name"] == host && h["connected"] == true && h["effective_digest"] == digest);
+            let seen = all
+                .iter()
+                .any(|h| h["name"] == host && h["connected"] == true && h["effective_digest"] == digest);
             Ok(status["digest"] == digest && status["effective_digest"] == digest && seen)
         })?;
         std::thread::sleep(Duration::from_millis(500));
