@@ -32,7 +32,7 @@ pub enum Event {
         /// What went wrong.
         result: Result<(), String>,
     },
-    /// The kernel said that links changed: all links now.
+    /// The kernel said that links changed, or they were asked for: all links now.
     LinksChanged(BTreeMap<String, Link>),
     /// The kernel said that other objects changed, or that notifications were lost: look again.
     KernelChanged,
@@ -72,6 +72,8 @@ pub enum Effect {
         /// sysctl(8) names.
         sysctls: Vec<String>,
     },
+    /// Read all links with their counters; answered by [`Event::LinksChanged`].
+    ReadLinks,
     /// Carry out operations in order; a failed one does not stop the others. Answered by [`Event::Applied`].
     Apply {
         /// Number of the batch.

@@ -1,0 +1,31 @@
+//! What the shell tells an agent before its life begins.
+
+/// Settings of one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The host's name, as in the topology.
+    pub host: String,
+    /// The agent's version, for people.
+    pub version: String,
+    /// The operator's Ed25519 public key; without one no override is accepted.
+    pub operator_key: Option<[u8; 32]>,
+    /// Between two beats, until a controller wants another, in milliseconds.
+    pub beat_ms: u64,
+    /// Between two full audits of the kernel, in milliseconds.
+    pub audit_ms: u64,
+    /// Between two readings that kernel events ask for, in milliseconds.
+    pub audit_ms_min: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            host: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            operator_key: None,
+            beat_ms: 500,
+            audit_ms: 60_000,
+            audit_ms_min: 50,
+        }
+    }
+}

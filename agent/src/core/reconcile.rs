@@ -1,0 +1,258 @@
+//! Desired objects and a reading of the kernel to ordered operations. Never guesses: what it cannot install yet is
+//! *pending* with the event that it waits for, what stands in the way of another's object is *refused*.
+//!
+//! Order: settings, addresses, neighbours, next hops, groups, routes in; then routes, groups, next hops, neighbours,
+//! addresses out. The other order would leave prefixes dark for a netlink round trip.
+
+use crate::core::kernel::{Actual, ActualNexthop, NexthopKind, Op};
+use crate::core::ownership::{id_is_ours, nexthop_is_ours};
+use plan::Objects;
+use plan::objects::RouteKey;
+use plan::program::{GROUP_IDS, Member};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// What is to be done, and what cannot be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconciliation {
+    /// In the order in which they must be carried out.
+    pub ops: Vec<Op>,
+    /// Objects that wait, with what for.
+    pub pending: Vec<Waiting>,
+    /// Objects that another's object stands in the way of.
+    pub refused: Vec<Waiting>,
+    /// Objects that are in the kernel as they should be.
+    pub installed: u64,
+}
+
+/// An object that is not installed, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Waiting {
+    /// In words: `route 10.1.0.0/24 metric 100`.
+    pub object: String,
+    /// In words.
+    pub reason: String,
+}
+
+/// An operation's object in words, as in [`Waiting::object`].
+pub fn object(op: &Op) -> String {
+    match op {
+        Op::SetSysctl { name, .. } => format!("sysctl {name}"),
+        Op::SetMtu { interface, .. } => format!("MTU of {interface}"),
+        Op::PutAddress { interface, address } | Op::DelAddress { interface, address } => {
+            format!("address {address} on {interface}")
+        }
+        Op::PutNeighbour { interface, address } | Op::DelNeighbour { interface, address } => {
+            format!("neighbour {address} on {interface}")
+        }
+        Op::PutNexthop { id, .. } => format!("nexthop {id:#x}"),
+        Op::PutGroup { id, .. } => format!("group {id:#x}"),
+        Op::DelNexthop { id } if GROUP_IDS.contains(id) => format!("group {id:#x}"),
+        Op::DelNexthop { id } => format!("nexthop {id:#x}"),
+        Op::PutRoute { key, .. } | Op::DelRoute { key } => route(key),
+    }
+}
+
+fn route(key: &RouteKey) -> String {
+    format!("route {} metric {}", key.prefix, key.metric)
+}
+
+/// Compares what should be with what is.
+pub fn reconcile(desired: &Objects, actual: &Actual) -> Reconciliation {
+    let mut work = Work { desired, actual, out: Reconciliation::default(), usable: BTreeSet::new() };
+    work.settings();
+    work.addresses();
+    work.neighbours();
+    work.nexthops();
+    work.groups();
+    work.routes();
+    work.removals();
+    work.out
+}
+
+struct Work<'a> {
+    desired: &'a Objects,
+    actual: &'a Actual,
+    out: Reconciliation,
+    /// Nexthop objects, groups included, that are in the kernel or will be after `ops`.
+    usable: BTreeSet<u32>,
+}
+
+impl Work<'_> {
+    fn settle(&mut self, right: bool, op: impl FnOnce() -> Op) {
+        if right { self.out.installed += 1 } else { self.out.ops.push(op()) }
+    }
+
+    fn pending(&mut self, object: String, reason: String) {
+        self.out.pending.push(Waiting { object, reason });
+    }
+
+    fn refused(&mut self, object: String, reason: &str) {
+        self.out.refused.push(Waiting { object, reason: reason.to_string() });
+    }
+
+    /// Why nothing can be put on an interface now.
+    fn obstacle(&self, interface: &str, needs_carrier: bool) -> Option<String> {
+        match self.actual.links.get(interface) {
+            None => Some(format!("there is no interface {interface}")),
+            Some(link) if !link.up => Some(format!("interface {interface} is down")),
+            Some(link) if needs_carrier && !link.carrier => {
+                Some(format!("interface {interface} has no carrier"))
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn settings(&mut self) {
+        for (name, value) in &self.desired.sysctls {
+            match self.actual.sysctls.get(name) {
+                None => {
+                    self.pending(format!("sysctl {name}"), "this kernel does not have it (yet)".to_string())
+                }
+                Some(found) => {
+                    let op = || Op::SetSysctl { name: name.clone(), value: value.clone() };
+                    self.settle(found == value, op);
+                }
+            }
+        }
+        for (interface, mtu) in &self.desired.mtus {
+            match self.actual.links.get(interface).map(|link| link.mtu) {
+                None => {
+                    self.pending(format!("MTU of {interface}"), format!("there is no interface {interface}"))
+                }
+                Some(found) => {
+                    self.settle(found == *mtu, || Op::SetMtu { interface: interface.clone(), mtu: *mtu })
+                }
+            }
+        }
+    }
+
+    fn addresses(&mut self) {
+        for (interface, address) in &self.desired.addresses {
+            if self.actual.addresses.contains_key(&(interface.clone(), *address)) {
+                self.out.installed += 1;
+                continue;
+            }
+            let op = Op::PutAddress { interface: interface.clone(), address: *address };
+            match self.obstacle(interface, false) {
+                Some(why) => self.pending(object(&op), why),
+                None => self.out.ops.push(op),
+            }
+        }
+    }
+
+    fn neighbours(&mut self) {
+        for (interface, address) in &self.desired.neighbours {
+            let op = Op::PutNeighbour { interface: interface.clone(), address: *address };
+            let there = self.actual.neighbours.contains(&(interface.clone(), *address));
+            match self.obstacle(interface, true) {
+                Some(why) => self.pending(object(&op), why),
+                None => self.settle(there, || op),
+            }
+        }
+    }
+
+    /// Another daemon's object has this id.
+    fn taken(&self, id: u32) -> bool {
+        self.actual.nexthops.get(&id).is_some_and(|found| !nexthop_is_ours(id, found))
+    }
+
+    fn nexthops(&mut self) {
+        for (id, (interface, gateway)) in &self.desired.nexthops {
+            let op = Op::PutNexthop { id: *id, interface: interface.clone(), gateway: *gateway };
+            if self.taken(*id) {
+                self.refused(
+                    object(&op),
+                    "an object of another owner has this id: find who uses ids of Ballast's range",
+                );
+                continue;
+            }
+            if let Some(why) = self.obstacle(interface, true) {
+                self.pending(object(&op), why);
+                continue;
+            }
+            self.usable.insert(*id);
+            let right =
+                self.actual.nexthops.get(id).is_some_and(|found| is_single(found, interface, *gateway));
+            self.settle(right, || op);
+        }
+    }
+
+    fn groups(&mut self) {
+        for (id, members) in &self.desired.groups {
+            let name = format!("group {id:#x}");
+            if self.taken(*id) {
+                self.refused(
+                    name,
+                    "an object of another owner has this id: find who uses ids of Ballast's range",
+                );
+                continue;
+            }
+            let legs: Vec<Member> =
+                members.iter().filter(|leg| self.usable.contains(&leg.nexthop)).copied().collect();
+            if legs.is_empty() {
+                self.pending(name, "none of its next hops can be installed now".to_string());
+                continue;
+            }
+            self.usable.insert(*id);
+            let whole = legs.len() == members.len();
+            let right = self
+                .actual
+                .nexthops
+                .get(id)
+                .is_some_and(|found| found.kind == NexthopKind::Group(legs.clone()));
+            if !whole {
+                self.pending(name, format!("has {} of {} legs", legs.len(), members.len()));
+            }
+            match (right, whole) {
+                (true, true) => self.out.installed += 1,
+                (true, false) => {}
+                (false, _) => self.out.ops.push(Op::PutGroup { id: *id, members: legs }),
+            }
+        }
+    }
+
+    fn routes(&mut self) {
+        for (key, value) in &self.desired.routes {
+            if self.actual.foreign_routes.contains(key) {
+                self.refused(
+                    route(key),
+                    "a route of another owner stands there with the same metric: remove or move it",
+                );
+            } else if !self.usable.contains(&value.group) {
+                self.pending(route(key), format!("group {:#x} cannot be installed now", value.group));
+            } else {
+                let right = self.actual.routes.get(key).is_some_and(|found| found.value == Some(*value));
+                self.settle(right, || Op::PutRoute { key: *key, value: *value });
+            }
+        }
+    }
+
+    fn removals(&mut self) {
+        let gone = self.actual.routes.keys().filter(|key| !self.desired.routes.contains_key(key));
+        self.out.ops.extend(gone.map(|key| Op::DelRoute { key: *key }));
+        let wanted =
+            |id: &u32| self.desired.groups.contains_key(id) || self.desired.nexthops.contains_key(id);
+        let ours = self.actual.nexthops.iter().filter(|(id, found)| nexthop_is_ours(**id, found));
+        let (groups, singles): (Vec<u32>, Vec<u32>) =
+            ours.map(|(id, _)| *id).filter(|id| !wanted(id)).partition(|id| GROUP_IDS.contains(id));
+        debug_assert!(groups.iter().chain(&singles).all(|id| id_is_ours(*id)));
+        self.out.ops.extend(groups.into_iter().chain(singles).map(|id| Op::DelNexthop { id }));
+        for (interface, address) in self.actual.neighbours.difference(&self.desired.neighbours) {
+            self.out.ops.push(Op::DelNeighbour { interface: interface.clone(), address: *address });
+        }
+        let ours = self.actual.addresses.iter().filter(|(_, ours)| **ours).map(|(key, _)| key);
+        for (interface, address) in ours.filter(|key| !self.desired.addresses.contains(*key)) {
+            self.out.ops.push(Op::DelAddress { interface: interface.clone(), address: *address });
+        }
+    }
+}
+
+fn is_single(found: &ActualNexthop, interface: &str, gateway: IpAddr) -> bool {
+    matches!(&found.kind, NexthopKind::Single { interface: at, gateway: to } if at == interface && *to == gateway)
+}
+
+/// Number of object messages among operations: everything but sysctls, which are files.
+pub fn writes(ops: &[Op]) -> u64 {
+    ops.iter().filter(|op| !matches!(op, Op::SetSysctl { .. })).count() as u64
+}
