@@ -70,6 +70,32 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Whether a replica can work with these settings.
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        let bad = |why: &str| Err(StartError::Config { id: self.id, why: why.to_string() });
+        if self.id == 0 || self.peers.contains(&0) {
+            return bad("ids of controllers begin with 1");
+        }
+        if !self.peers.contains(&self.id) {
+            return bad("its id is not among the members: name all of them, itself included");
+        }
+        let mut sorted = self.peers.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        if sorted.len() != self.peers.len() {
+            return bad("a member is named twice");
+        }
+        if self.heartbeat_ticks == 0 || self.election_ticks <= self.heartbeat_ticks {
+            return bad("an election must take more ticks than a heartbeat, and a heartbeat at least one");
+        }
+        if self.tick_ms == 0 || self.beat_ms == 0 {
+            return bad("a tick and a beat take at least one millisecond");
+        }
+        Ok(())
+    }
+}
+
 /// Why a replica does not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
@@ -81,11 +107,10 @@ pub enum StartError {
         /// What is wrong and what to do.
         why: String,
     },
-    /// What the disk gave back is not a log of ours: start with an empty data directory, the other members
-    /// will fill it.
+    /// What the disk gave back is not a log of ours.
     #[error(
-        "the stored log cannot be used: {why}; if the other controllers are well, move this data directory \
-         away and start again, they will send everything"
+        "the stored log cannot be used: {why}; the other controllers and all hosts carry on without this one: \
+         keep the data directory for a look at it, and bring this controller back from a copy of its disk"
     )]
     Stored {
         /// What is wrong.

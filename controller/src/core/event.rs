@@ -198,11 +198,15 @@ pub enum Effect {
     },
 }
 
-/// Something for the disk. Parts are written in the order snapshot, entries, hard state, then synced once.
+/// Something for the disk. Parts are written in the order clearing, snapshot, entries, hard state, then synced
+/// once.
 #[derive(Debug)]
 pub struct Persist {
     /// Number to confirm; grows.
     pub number: u64,
+    /// All stored entries are forgotten first: the snapshot came from the leader and takes their place, those
+    /// with a higher index too. In one atomic write with the snapshot.
+    pub clear_entries: bool,
     /// Replaces everything before it: (index, term, encoded `wire::snapshot`, encoded raft ConfState).
     pub snapshot: Option<StoredSnapshot>,
     /// raft-rs entries, encoded; they replace stored ones from the first index on.

@@ -53,6 +53,9 @@ impl SimDisk {
     }
 
     fn apply(&mut self, persist: Persist) {
+        if persist.clear_entries {
+            self.synced.entries.clear();
+        }
         if let Some(snapshot) = persist.snapshot {
             self.synced.entries.retain(|entry| entry.index > snapshot.index);
             self.synced.snapshot = Some(snapshot);
