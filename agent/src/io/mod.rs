@@ -1,1 +1,5 @@
 //! The shell: everything that touches the world. No decision is taken here.
+
+pub mod kernel;
+pub mod links;
+pub mod netlink;

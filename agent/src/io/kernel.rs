@@ -1,0 +1,22 @@
+//! The kernel as the shell sees it.
+
+use crate::core::kernel::{Actual, Link, Op, OpResults};
+use std::collections::BTreeMap;
+
+/// A host's kernel. Calls block; one thread owns it.
+pub trait Kernel: Send {
+    /// One complete reading, with these sysctls.
+    ///
+    /// # Errors
+    /// In words; a part that cannot be read fails the whole.
+    fn read(&mut self, sysctls: &[String]) -> Result<Actual, String>;
+
+    /// All links with their counters.
+    ///
+    /// # Errors
+    /// In words.
+    fn links(&mut self) -> Result<BTreeMap<String, Link>, String>;
+
+    /// Carries out operations in order; one result each.
+    fn apply(&mut self, ops: &[Op]) -> OpResults;
+}

@@ -1,0 +1,228 @@
+//! One blocking netlink socket: many messages in one send, errors matched by number, dumps that are whole or not at all.
+
+use super::message::Request;
+use super::nexthop::attributes;
+use crate::core::kernel::OpError;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
+use std::collections::BTreeMap;
+use std::io;
+
+/// Messages in one send: beyond a few hundred nothing is gained (docs/agent.md).
+const BATCH_MESSAGES_MAX: usize = 256;
+/// Bytes in one send.
+const BATCH_BYTES_MAX: usize = 128 << 10;
+/// Room for the kernel's answers, also for a thousand errors.
+const SOCKET_BYTES: usize = 8 << 20;
+/// One receive; the kernel fills up to 32 KiB in a dump.
+const RECEIVE_BYTES: usize = 64 << 10;
+/// The kernel answers at once; so long only under a lock that something else holds.
+const ANSWER_SECONDS_MAX: i64 = 10;
+/// Readings that were interrupted by a change are begun again so often.
+const DUMP_ATTEMPTS: u32 = 8;
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const HEADER_BYTES: usize = 16;
+/// Extended acknowledgement: the kernel's own words.
+const NLMSGERR_ATTR_MSG: u16 = 1;
+
+/// The socket.
+pub(super) struct RequestSocket {
+    socket: Socket,
+    sequence: u32,
+}
+
+/// One message of the kernel.
+pub(super) struct Received<'a> {
+    pub(super) kind: u16,
+    pub(super) body: &'a [u8],
+}
+
+impl RequestSocket {
+    pub(super) fn open() -> io::Result<RequestSocket> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        socket.set_cap_ack(true)?;
+        socket.set_ext_ack(true)?;
+        socket.set_netlink_get_strict_chk(true)?;
+        setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BYTES)?;
+        setsockopt(&socket, sockopt::SndBufForce, &SOCKET_BYTES)?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_SECONDS_MAX))?;
+        Ok(RequestSocket { socket, sequence: 0 })
+    }
+
+    /// Carries out requests in order; each stands alone, a refused one does not stop the others.
+    pub(super) fn carry_out(&mut self, requests: &[Request]) -> Vec<Result<(), OpError>> {
+        let mut results = Vec::with_capacity(requests.len());
+        let mut rest = requests;
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take(BATCH_MESSAGES_MAX).take_while(|request| {
+                bytes += HEADER_BYTES + request.body.len();
+                bytes <= BATCH_BYTES_MAX
+            });
+            let count = fits.count().max(1);
+            let (batch, later) = rest.split_at(count);
+            rest = later;
+            match self.batch(batch) {
+                Ok(mut refusals) => {
+                    results.extend((0..count).map(|at| refusals.remove(&at).map_or(Ok(()), Err)));
+                }
+                Err(error) => {
+                    let lost = OpError {
+                        errno: error.raw_os_error().unwrap_or(0),
+                        text: format!("netlink: {error}"),
+                    };
+                    results.extend((0..count).map(|_| Err(lost.clone())));
+                }
+            }
+        }
+        results
+    }
+
+    /// Sends a batch and reads until the last message's acknowledgement; position -> refusal.
+    fn batch(&mut self, batch: &[Request]) -> io::Result<BTreeMap<usize, OpError>> {
+        self.drain()?;
+        let first = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::with_capacity(BATCH_BYTES_MAX);
+        for (at, request) in batch.iter().enumerate() {
+            self.sequence = self.sequence.wrapping_add(1);
+            let ack = if at + 1 == batch.len() { NLM_F_ACK } else { 0 };
+            request.append(&mut bytes, self.sequence, ack);
+        }
+        let sent = self.socket.send(&bytes, 0)?;
+        if sent != bytes.len() {
+            return Err(io::Error::other("the kernel took only a part of a batch"));
+        }
+        let last = batch.len() - 1;
+        let mut refusals = BTreeMap::new();
+        let mut answered = false;
+        while !answered {
+            let buffer = self.receive()?;
+            for (kind, sequence, _, body) in messages(&buffer) {
+                let at = sequence.wrapping_sub(first) as usize;
+                if kind != NLMSG_ERROR || at > last {
+                    continue;
+                }
+                if let Some(refusal) = refusal(body) {
+                    refusals.insert(at, refusal);
+                }
+                answered |= at == last;
+            }
+        }
+        Ok(refusals)
+    }
+
+    /// Reads a whole dump; one that was interrupted is begun again, a bounded number of times.
+    pub(super) fn dump(
+        &mut self,
+        request: &Request,
+        mut each: impl FnMut(Received<'_>),
+        mut restart: impl FnMut(),
+    ) -> io::Result<()> {
+        for _ in 0..DUMP_ATTEMPTS {
+            if self.dump_once(request, &mut each)? {
+                return Ok(());
+            }
+            restart();
+        }
+        Err(io::Error::other("the kernel's tables change faster than they can be read"))
+    }
+
+    /// Whether the dump was whole.
+    fn dump_once(&mut self, request: &Request, each: &mut impl FnMut(Received<'_>)) -> io::Result<bool> {
+        self.drain()?;
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::new();
+        request.append(&mut bytes, self.sequence, NLM_F_DUMP);
+        self.socket.send(&bytes, 0)?;
+        let mut whole = true;
+        loop {
+            let buffer = self.receive()?;
+            for (kind, sequence, flags, body) in messages(&buffer) {
+                if sequence != self.sequence {
+                    continue;
+                }
+                whole &= flags & NLM_F_DUMP_INTR == 0;
+                match kind {
+                    NLMSG_DONE => return done(body).map(|()| whole),
+                    NLMSG_ERROR => {
+                        let text =
+                            refusal(body).map_or_else(|| "no answer".to_string(), |refusal| refusal.text);
+                        return Err(io::Error::other(text));
+                    }
+                    kind => each(Received { kind, body }),
+                }
+            }
+        }
+    }
+
+    fn receive(&self) -> io::Result<Vec<u8>> {
+        let mut buffer = Vec::with_capacity(RECEIVE_BYTES);
+        loop {
+            match self.socket.recv(&mut buffer, 0) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(_) => return Ok(buffer),
+            }
+        }
+    }
+
+    /// Throws away what an earlier, broken-off exchange left behind.
+    fn drain(&self) -> io::Result<()> {
+        const DONT_WAIT: i32 = 0x40;
+        let mut buffer = Vec::with_capacity(RECEIVE_BYTES);
+        loop {
+            buffer.clear();
+            match self.socket.recv(&mut buffer, DONT_WAIT) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Answers were lost with the exchange that is thrown away.
+                Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// (type, sequence number, flags, body) of each message; what is damaged ends the list.
+fn messages(mut buffer: &[u8]) -> impl Iterator<Item = (u16, u32, u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let header = buffer.get(..HEADER_BYTES)?;
+        let length = u32::from_ne_bytes(header[0..4].try_into().ok()?) as usize;
+        let kind = u16::from_ne_bytes(header[4..6].try_into().ok()?);
+        let flags = u16::from_ne_bytes(header[6..8].try_into().ok()?);
+        let sequence = u32::from_ne_bytes(header[8..12].try_into().ok()?);
+        let body = buffer.get(HEADER_BYTES..length)?;
+        buffer = buffer.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+        Some((kind, sequence, flags, body))
+    })
+}
+
+/// What a `struct nlmsgerr` says: i32 -errno, the request's header, extended acknowledgement; `None`: done.
+fn refusal(body: &[u8]) -> Option<OpError> {
+    let errno =
+        body.get(..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_ne_bytes).saturating_neg();
+    if errno == 0 {
+        return None;
+    }
+    let words = attributes(body.get(4 + HEADER_BYTES..).unwrap_or(&[]))
+        .get(&NLMSGERR_ATTR_MSG)
+        .map(|text| String::from_utf8_lossy(text).trim_end_matches('\0').to_string());
+    let text = words.unwrap_or_else(|| nix::errno::Errno::from_raw(errno).desc().to_string());
+    Some(OpError { errno, text })
+}
+
+/// The end of a dump carries an errno of its own.
+fn done(body: &[u8]) -> io::Result<()> {
+    match body.get(..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_ne_bytes) {
+        errno if errno < 0 => Err(io::Error::from_raw_os_error(-errno)),
+        _ => Ok(()),
+    }
+}

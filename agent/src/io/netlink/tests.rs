@@ -1,0 +1,252 @@
+//! Programs in real kernels: each test has a network namespace of its own, which goes with its thread.
+
+use super::*;
+use crate::core::kernel::NexthopKind;
+use crate::core::reconcile::{self, reconcile};
+use nix::sched::{CloneFlags, unshare};
+use plan::Objects;
+use plan::objects::{RouteKey, RouteValue};
+use plan::program::Member;
+use serde_json::Value;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Runs `act` in a fresh network namespace with `eth1`-`far1` and `eth2`-`far2`, all up, indexes unequal.
+fn in_namespace(test: &str, act: fn()) {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "{test} needs root, and continuous integration has it"
+        );
+        println!("SKIPPED: {test} needs root to make network namespaces");
+        return;
+    }
+    let inside = move || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        ip("link set lo up");
+        for (number, near, far) in [(1, 101, 201), (2, 102, 202)] {
+            ip(&format!("link add eth{number} index {near} type veth peer name far{number} index {far}"));
+            ip(&format!("link set eth{number} up"));
+            ip(&format!("link set far{number} up"));
+        }
+        act();
+    };
+    std::thread::spawn(inside).join().unwrap();
+}
+
+fn ip(arguments: &str) -> Value {
+    let output = Command::new("ip").arg("-j").args(arguments.split(' ')).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+}
+
+fn key(prefix: &str, metric: u32) -> RouteKey {
+    RouteKey { table: 254, prefix: prefix.parse().unwrap(), metric }
+}
+
+/// Two next hops, groups of one and of two, routes of both families with a backup.
+fn program() -> Objects {
+    let mut objects = Objects::default();
+    let member = |nexthop| Member { nexthop, weight: 1 };
+    objects.sysctls.insert("net.ipv4.ip_forward".to_string(), "1".to_string());
+    objects.sysctls.insert("net.ipv4.nexthop_compat_mode".to_string(), "0".to_string());
+    for (number, id) in [(1, 0x5B00_0001), (2, 0x5B00_0002)] {
+        let interface = format!("eth{number}");
+        objects.mtus.insert(interface.clone(), 1_400);
+        objects.addresses.insert((interface.clone(), "fe80::1/64".parse().unwrap()));
+        objects.neighbours.insert((interface.clone(), "fe80::2".parse().unwrap()));
+        objects.nexthops.insert(id, (interface, "fe80::2".parse().unwrap()));
+    }
+    objects.addresses.insert(("lo".to_string(), "10.255.0.1/32".parse().unwrap()));
+    objects.addresses.insert(("lo".to_string(), "fd00:ba11::1/128".parse().unwrap()));
+    objects.groups.insert(0x5B80_0001, vec![member(0x5B00_0001)]);
+    objects.groups.insert(0x5B80_0002, vec![member(0x5B00_0002)]);
+    objects.groups.insert(0x5B80_0003, vec![member(0x5B00_0001), member(0x5B00_0002)]);
+    let v4 = |group| RouteValue { group, preferred_source: Some("10.255.0.1".parse().unwrap()) };
+    let v6 = |group| RouteValue { group, preferred_source: Some("fd00:ba11::1".parse().unwrap()) };
+    objects.routes.insert(key("10.1.0.0/24", 100), v4(0x5B80_0001));
+    objects.routes.insert(key("10.1.0.0/24", 200), v4(0x5B80_0002));
+    objects.routes.insert(key("10.2.0.0/24", 100), v4(0x5B80_0003));
+    objects.routes.insert(key("2001:db8:1::/64", 100), v6(0x5B80_0001));
+    objects.routes.insert(key("2001:db8:1::/64", 200), v6(0x5B80_0002));
+    objects
+}
+
+fn names(objects: &Objects) -> Vec<String> {
+    objects.sysctls.keys().cloned().collect()
+}
+
+/// Reconciles once and demands that everything is accepted and a second look asks for nothing.
+fn install(kernel: &mut Netlink, desired: &Objects) -> usize {
+    let found = reconcile(desired, &kernel.read(&names(desired)).unwrap());
+    let results = kernel.apply(&found.ops);
+    for (op, result) in found.ops.iter().zip(&results) {
+        assert_eq!(result, &Ok(()), "{}", reconcile::object(op));
+    }
+    let again = reconcile(desired, &kernel.read(&names(desired)).unwrap());
+    assert_eq!(again.ops, vec![], "what was written is read back");
+    found.ops.len()
+}
+
+#[test]
+fn a_program_is_installed_read_back_seen_by_ip_and_removed() {
+    in_namespace("a_program_is_installed", || {
+        let mut kernel = Netlink::open().unwrap();
+        let desired = program();
+        assert_eq!(install(&mut kernel, &desired), 2 + 2 + 4 + 2 + 2 + 3 + 5);
+        let routes = ip("route show proto 91");
+        assert_eq!(routes.as_array().unwrap().len(), 3);
+        assert_eq!(routes[0]["prefsrc"], "10.255.0.1");
+        assert_eq!(ip("-6 route show proto 91").as_array().unwrap().len(), 2);
+        assert_eq!(ip("nexthop show proto 91").as_array().unwrap().len(), 5);
+        assert_eq!(ip("link show eth1")[0]["mtu"], 1_400);
+        let neighbours = ip("neigh show dev eth1");
+        assert!(neighbours.as_array().unwrap().iter().any(|one| one["dst"] == "fe80::2"), "{neighbours}");
+        // Everything but settings goes again, in one pass and in an order that the kernel accepts.
+        install(&mut kernel, &Objects::default());
+        assert_eq!(ip("nexthop show"), Value::Array(vec![]));
+        assert_eq!(ip("route show proto 91"), Value::Array(vec![]));
+    });
+}
+
+#[test]
+fn each_refused_object_is_reported_with_the_kernels_words_and_the_others_are_installed() {
+    in_namespace("each_refused_object", || {
+        let mut kernel = Netlink::open().unwrap();
+        install(&mut kernel, &program());
+        let absent = "eth9".to_string();
+        let ops = [
+            Op::PutGroup { id: 0x5B80_0009, members: vec![Member { nexthop: 0x5B00_0077, weight: 1 }] },
+            Op::PutRoute {
+                key: key("10.9.0.0/24", 100),
+                value: RouteValue { group: 0x5B80_0077, preferred_source: None },
+            },
+            Op::PutNexthop { id: 0x5B00_0009, interface: absent, gateway: "fe80::2".parse().unwrap() },
+            Op::PutRoute {
+                key: key("10.8.0.0/24", 100),
+                value: RouteValue { group: 0x5B80_0001, preferred_source: None },
+            },
+        ];
+        let results = kernel.apply(&ops);
+        let errors: Vec<_> = results.iter().map(|result| result.clone().err()).collect();
+        assert_eq!(errors[0].as_ref().unwrap().text, "Invalid nexthop id");
+        assert_eq!(errors[1].as_ref().unwrap().text, "Nexthop id does not exist");
+        assert_eq!(errors[2].as_ref().unwrap().text, "there is no interface eth9");
+        assert_eq!(errors[3], None);
+        ip("link set far2 down");
+        let down =
+            Op::PutNexthop { id: 0x5B00_0008, interface: "eth2".into(), gateway: "fe80::2".parse().unwrap() };
+        assert_eq!(kernel.apply(&[down])[0].as_ref().unwrap_err().text, "Carrier for nexthop device is down");
+    });
+}
+
+#[test]
+fn carrier_loss_is_repaired_by_the_kernel_and_its_return_by_reconciling() {
+    in_namespace("carrier_loss", || {
+        let mut kernel = Netlink::open().unwrap();
+        let desired = program();
+        install(&mut kernel, &desired);
+        ip("link set far1 down");
+        wait(|| !ip("link show eth1")[0]["flags"].to_string().contains("LOWER_UP"));
+        let actual = kernel.read(&[]).unwrap();
+        assert!(!actual.nexthops.contains_key(&0x5B00_0001), "the nexthop went with the carrier");
+        let group = NexthopKind::Group(vec![Member { nexthop: 0x5B00_0002, weight: 1 }]);
+        assert_eq!(actual.nexthops[&0x5B80_0003].kind, group, "the group shed the leg");
+        assert!(
+            !actual.routes.contains_key(&key("10.1.0.0/24", 100))
+                && actual.routes.contains_key(&key("10.1.0.0/24", 200))
+        );
+        let found = reconcile(&desired, &kernel.read(&names(&desired)).unwrap());
+        assert_eq!(found.ops, vec![], "nothing can be done before the carrier is back");
+        assert!(found.pending.iter().any(|one| one.object == "route 10.1.0.0/24 metric 100"));
+        ip("link set far1 up");
+        wait(|| ip("link show eth1")[0]["flags"].to_string().contains("LOWER_UP"));
+        assert!(install(&mut kernel, &desired) > 0);
+        // A local `link down` also takes the link-local address and the neighbour along.
+        ip("link set eth1 down");
+        ip("link set eth1 up");
+        wait(|| ip("link show eth1")[0]["flags"].to_string().contains("LOWER_UP"));
+        assert!(install(&mut kernel, &desired) >= 3);
+    });
+}
+
+#[test]
+fn what_belongs_to_others_is_neither_hit_nor_taken_for_ours() {
+    in_namespace("what_belongs_to_others", || {
+        let mut kernel = Netlink::open().unwrap();
+        ip("addr add 192.0.2.1/24 dev eth1");
+        ip("nexthop add id 77 via 192.0.2.2 dev eth1");
+        ip("nexthop add id 1526726657 via 192.0.2.3 dev eth1 proto static");
+        ip("route add 10.1.0.0/24 nhid 77 metric 100 proto static");
+        ip("route add 198.51.100.0/24 nhid 77");
+        ip("rule add pref 5000 table 7");
+        let everything = || (ip("route show"), ip("rule show"), ip("nexthop show"), ip("addr show dev eth1"));
+        let before = everything();
+        let refused = kernel.apply(&[
+            Op::DelRoute { key: key("10.1.0.0/24", 100) },
+            Op::DelRoute { key: key("198.51.100.0/24", 0) },
+        ]);
+        assert!(refused.iter().all(Result::is_err), "{refused:?}");
+        let actual = kernel.read(&[]).unwrap();
+        assert!(actual.routes.is_empty() && actual.foreign_routes.contains(&key("10.1.0.0/24", 100)));
+        assert!(!actual.nexthops[&0x5B00_0001].ours);
+        let found = reconcile(&program(), &actual);
+        let refused: Vec<&str> = found.refused.iter().map(|one| one.object.as_str()).collect();
+        assert_eq!(refused, ["nexthop 0x5b000001", "route 10.1.0.0/24 metric 100"]);
+        assert_eq!(reconcile(&Objects::default(), &actual).ops, vec![], "nothing of ours is there");
+        assert_eq!(everything(), before);
+    });
+}
+
+#[test]
+fn thousands_of_routes_go_in_at_once() {
+    in_namespace("thousands_of_routes", || {
+        let mut kernel = Netlink::open().unwrap();
+        let mut desired = program();
+        for number in 0..5_000u32 {
+            let prefix = format!("11.{}.{}.0/24", number / 256, number % 256);
+            desired
+                .routes
+                .insert(key(&prefix, 100), RouteValue { group: 0x5B80_0003, preferred_source: None });
+        }
+        install(&mut kernel, &desired);
+        assert_eq!(ip("route show proto 91").as_array().unwrap().len(), 5_003);
+        assert_eq!(install(&mut kernel, &desired), 0);
+    });
+}
+
+#[test]
+fn the_kernel_tells_of_links_and_of_objects() {
+    in_namespace("the_kernel_tells", || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (sender, mut changes) = tokio::sync::mpsc::channel(64);
+            tokio::spawn(crate::io::links::watch(sender));
+            tokio::time::timeout(Duration::from_secs(5), async {
+                // The watcher listens once it answers to something; until then the cable is pulled again and again.
+                loop {
+                    ip("link set far1 down");
+                    ip("link set far1 up");
+                    if tokio::time::timeout(Duration::from_millis(50), changes.recv()).await.is_ok() {
+                        break;
+                    }
+                }
+                while changes.try_recv().is_ok() {}
+                ip("addr add 192.0.2.1/24 dev eth1");
+                while changes.recv().await != Some(crate::io::links::Change::Objects) {}
+                ip("link set far2 down");
+                while changes.recv().await != Some(crate::io::links::Change::Links) {}
+            })
+            .await
+            .expect("events came");
+        });
+    });
+}
+
+fn wait(done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain");
+        std::thread::yield_now();
+    }
+}
