@@ -6,6 +6,7 @@
 
 pub mod agent;
 mod convert;
+pub mod document;
 pub mod generation;
 pub mod ledger;
 pub mod log;

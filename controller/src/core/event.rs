@@ -80,6 +80,7 @@ pub struct Request {
 
 /// What is asked.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time on its way through a channel")]
 pub enum RequestBody {
     /// Goes through the leader and the log.
     Write(ClientRequest),
@@ -149,6 +150,7 @@ pub enum ReadAnswer {
 
 /// Answer to a request.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time on its way through a channel")]
 pub enum Reply {
     /// To a write.
     Write(ClientAnswer),

@@ -57,8 +57,10 @@ pub(crate) enum Standing {
     Acknowledged,
     /// Not heard yet.
     Waiting,
-    /// Its agent or its kernel said no.
+    /// Its agent said no.
     Refused(String),
+    /// Its kernel said no.
+    Failed(String),
 }
 
 impl HostView {
@@ -66,42 +68,32 @@ impl HostView {
     pub(crate) fn standing(&self, assignment: &Assignment) -> Standing {
         let wanted = (assignment.generation, assignment.digest);
         let ack = self.ack.as_ref().filter(|ack| (ack.generation, ack.digest) == wanted);
-        if let Some(ack) = ack
-            && matches!(ack.outcome, Outcome::Applied | Outcome::Unchanged)
-        {
-            return Standing::Acknowledged;
-        }
         let held = self.held.as_ref().is_some_and(|held| (held.generation, held.digest) == wanted);
         if held && self.objects.refused == 0 && self.objects != ObjectCounts::default() {
             return Standing::Acknowledged;
         }
-        match ack {
-            Some(ack) => refusal(ack).map_or(Standing::Waiting, Standing::Refused),
-            None => Standing::Waiting,
-        }
-    }
-
-    /// Kernel writes that it reported for `generation`.
-    pub(crate) fn writes_for(&self, generation: Generation) -> u64 {
-        self.ack.as_ref().filter(|ack| ack.generation == generation).map_or(0, |ack| ack.writes)
+        ack.map_or(Standing::Waiting, answered)
     }
 }
 
-/// The host's words when it said no.
-fn refusal(ack: &Ack) -> Option<String> {
+/// What an answer that is no success means, in words.
+fn answered(ack: &Ack) -> Standing {
     match &ack.outcome {
-        Outcome::Applied | Outcome::Unchanged | Outcome::NeedTable | Outcome::Stale { .. } => None,
-        Outcome::Conflict => Some("it holds another program of the same generation".to_string()),
+        Outcome::Applied | Outcome::Unchanged => Standing::Acknowledged,
+        Outcome::NeedTable | Outcome::Stale { .. } => Standing::Waiting,
+        Outcome::Conflict => Standing::Refused("it holds another program of the same generation".to_string()),
         Outcome::RefusedByGuard { guard, value, limit } => {
-            Some(format!("its own guard {guard} says no: {value}, the limit is {limit}"))
+            Standing::Refused(format!("its own guard {guard} says no: {value}, the limit is {limit}"))
         }
-        Outcome::Unsupported { detail } => Some(format!("its agent cannot install this program: {detail}")),
+        Outcome::Unsupported { detail } => {
+            Standing::Refused(format!("its agent cannot install this program: {detail}"))
+        }
         Outcome::Failed => {
-            let kernel = ack.failures.iter().find(|failure| !failure.pending);
-            let first =
-                kernel.map(|failure| format!(": {}: {}", failure.object, failure.reason)).unwrap_or_default();
-            let count = ack.failures.iter().filter(|failure| !failure.pending).count();
-            Some(format!("its kernel refused {count} objects{first}"))
+            let mut refused = ack.failures.iter().filter(|failure| !failure.pending);
+            let first = refused.next();
+            let first = first.map(|failure| format!(", as {}: {}", failure.object, failure.reason));
+            let count = refused.count() + usize::from(first.is_some());
+            Standing::Failed(format!("its kernel refused {count} objects{}", first.unwrap_or_default()))
         }
     }
 }

@@ -4,7 +4,7 @@
 //! old one was. One entry of a leader is in the log without an outcome at any time: each is judged on the state
 //! that it will meet.
 
-use crate::core::change::{self, Overridden, Refusal, Running, Side};
+use crate::core::change::{self, Overridden, Refusal, Side};
 use crate::core::event::{Effect, Millis};
 use crate::core::evidence::Verdict;
 use crate::core::fleet::Standing;
@@ -16,12 +16,12 @@ use plan::{Facts, Network};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use topology::Topology;
-use wire::Generation;
 use wire::log::{
     Assigned, ChangeState, Command, ENTRY_BYTES_TOTAL_MAX, Entry, Fact, Intent, Release, RequestId,
 };
 use wire::peer::{ClientAnswer, ClientBody, ClientRequest, PeerBody, PeerMessage};
 use wire::rest;
+use wire::{Generation, document};
 
 /// How often a write is judged anew because the state moved under it.
 const REBASES_MAX: u32 = 8;
@@ -442,7 +442,8 @@ impl Controller {
         let judgement = change::judge(old_side, new_side);
         if put.dry_run {
             let Some(running) = self.running(out) else { return Judged::Waits };
-            let document = change::plan_document(&running, new_side, &judgement);
+            let document =
+                document::plan(&running, &put.topology, &new, &judgement.impact, &judgement.guards);
             let body = serde_json::to_vec(&document).unwrap_or_default();
             let revision = self.state.head_revision;
             return Judged::Answer(ClientAnswer { body, revision, ..answer("dry_run", "") });
@@ -477,11 +478,11 @@ impl Controller {
     }
 
     /// What hosts run now.
-    fn running(&mut self, out: &mut Vec<Effect>) -> Option<Running<'_>> {
+    fn running(&mut self, out: &mut Vec<Effect>) -> Option<document::Running<'_>> {
         let facts = self.state.facts_now();
         let networks = self.networks_assigned(&facts, out)?;
         let assignments = &self.state.assignments;
-        Some(Running {
+        Some(document::Running {
             digests: assignments.iter().map(|(host, one)| (host.clone(), one.digest)).collect(),
             networks: (assignments.iter())
                 .filter_map(|(host, one)| Some((host.as_str(), networks.get(&one.revision)?.clone())))
@@ -567,7 +568,9 @@ impl Controller {
             }
             match self.fleet.host(host).map(|view| view.standing(assignment)) {
                 Some(Standing::Acknowledged) => {}
-                Some(Standing::Refused(words)) => return Gate::Refused(format!("{host}: {words}")),
+                Some(Standing::Refused(words) | Standing::Failed(words)) => {
+                    return Gate::Refused(format!("{host}: {words}"));
+                }
                 Some(Standing::Waiting) | None => waiting = true,
             }
         }
@@ -623,7 +626,7 @@ fn read_put(origin: u64, id: RequestId, request: ClientRequest) -> Result<Box<Pu
     }
     let reading = topology::read(&file, &bytes);
     let Some(model) = reading.topology else {
-        let errors: Vec<rest::Diagnostic> = reading.diagnostics.iter().map(diagnostic).collect();
+        let errors: Vec<rest::Diagnostic> = reading.diagnostics.iter().map(document::diagnostic).collect();
         let detail = match reading.diagnostics.first() {
             Some(first) => format!("{} problems, the first: {first}", reading.total),
             None => "the topology cannot be read".to_string(),
@@ -651,21 +654,6 @@ fn read_put(origin: u64, id: RequestId, request: ClientRequest) -> Result<Box<Pu
         rebases: 0,
         proposed: false,
     }))
-}
-
-fn diagnostic(found: &topology::Diagnostic) -> rest::Diagnostic {
-    rest::Diagnostic {
-        code: found.code.to_string(),
-        severity: match found.severity {
-            topology::Severity::Error => "error".to_string(),
-            topology::Severity::Warning => "warning".to_string(),
-        },
-        file: found.file.clone(),
-        line: found.line,
-        column: found.column,
-        message: found.message.clone(),
-        help: found.help.clone(),
-    }
 }
 
 fn refused(refusal: Refusal, impact: &plan::impact::Impact) -> ClientAnswer {

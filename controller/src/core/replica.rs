@@ -447,11 +447,6 @@ impl Replica {
         let window = 2 * self.election_ticks as u64 * self.tick_ms;
         peer == self.id || self.heard.get(&peer).is_some_and(|heard| now.0.saturating_sub(heard.0) <= window)
     }
-
-    /// Index of the newest snapshot.
-    pub(crate) fn snapshot_index(&self) -> u64 {
-        self.node.store().snapshot_index()
-    }
 }
 
 /// An election timeout that no process lives to see (12,000 years of 50 ms ticks).

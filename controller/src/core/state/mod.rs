@@ -114,12 +114,6 @@ impl State {
         self.intents.get(&self.head_revision)
     }
 
-    /// The intent change in work.
-    pub(crate) fn running_intent(&self) -> Option<&ChangeRecord> {
-        let running = |change: &&ChangeRecord| change.kind == ChangeKind::Intent && change.runs();
-        self.changes.values().rev().find(running)
-    }
-
     /// What an earlier request with this key came to.
     pub(crate) fn remembered(&self, key: &str) -> Option<&IdempotencyRecord> {
         self.idempotency.iter().rev().find(|record| record.key == key)

@@ -267,7 +267,7 @@ impl Cluster {
             for id in self.ids() {
                 self.event(id, Event::Tick { unix_ms: 1_700_000_000_000 + self.now });
             }
-            if self.now % 500 == 0 {
+            if self.now.is_multiple_of(500) {
                 self.beats();
             }
         }

@@ -1,0 +1,284 @@
+//! REST documents made from programs, plans and paths: one place, so that a controller and an offline command
+//! write the same bytes for the same network.
+//!
+//! Pure; decides nothing.
+
+use crate::Generation;
+use crate::log::GuardRecord;
+use crate::rest;
+use plan::impact::Impact;
+use plan::program::METRIC_BACKUP;
+use plan::steps::{self, Step};
+use plan::walk::{self, Fate};
+use plan::{Digest, Facts, Network, Objects, PrefixTable, Program, diff};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use topology::Topology;
+
+/// `ballast.program/v1`. `assigned`: generation and revision, `None` offline.
+pub fn program(
+    program: &Program,
+    table: &PrefixTable,
+    digest: Digest,
+    assigned: Option<(Generation, u64)>,
+) -> rest::ProgramDocument {
+    let objects = Objects::of(program, table);
+    rest::ProgramDocument {
+        schema: "ballast.program/v1".to_string(),
+        host: program.host.clone(),
+        generation: assigned.map(|(generation, _)| generation.to_string()),
+        revision: assigned.map(|(_, revision)| revision),
+        digest: digest.to_string(),
+        classes: classes(program, table),
+        tunnels: Vec::new(),
+        addresses: (objects.addresses.iter())
+            .map(|(interface, address)| rest::AddressDocument {
+                interface: interface.clone(),
+                address: address.to_string(),
+            })
+            .collect(),
+        neighbours: (objects.neighbours.iter())
+            .map(|(interface, address)| rest::NeighbourDocument {
+                interface: interface.clone(),
+                address: address.to_string(),
+            })
+            .collect(),
+        nexthops: (objects.nexthops.iter())
+            .map(|(id, (interface, gateway))| rest::NexthopDocument {
+                id: *id,
+                interface: interface.clone(),
+                gateway: gateway.to_string(),
+            })
+            .collect(),
+        groups: (objects.groups.iter())
+            .map(|(id, members)| rest::GroupDocument {
+                id: *id,
+                members: (members.iter())
+                    .map(|member| rest::MemberDocument { nexthop: member.nexthop, weight: member.weight })
+                    .collect(),
+            })
+            .collect(),
+        routes: (objects.routes.iter())
+            .map(|(key, value)| rest::RouteDocument {
+                prefix: key.prefix.to_string(),
+                group: value.group,
+                metric: key.metric,
+                table: key.table,
+            })
+            .collect(),
+        sysctls: objects.sysctls,
+        mtu: objects.mtus,
+        rules: Vec::new(),
+        flows: Vec::new(),
+    }
+}
+
+fn classes(program: &Program, table: &PrefixTable) -> Vec<rest::ClassDocument> {
+    let mut prefixes: BTreeMap<u32, usize> = BTreeMap::new();
+    for (_, class) in &table.entries {
+        *prefixes.entry(class.0).or_default() += 1;
+    }
+    let document = |class: &plan::program::Class| {
+        let routes = program.class_routes(class.id);
+        rest::ClassDocument {
+            id: class.id.0,
+            name: class.name.clone(),
+            group: routes.iter().find(|route| route.metric != METRIC_BACKUP).map(|route| route.group),
+            backup_group: routes.iter().find(|route| route.metric == METRIC_BACKUP).map(|route| route.group),
+            prefixes: prefixes.get(&class.id.0).copied().unwrap_or(0),
+        }
+    };
+    table.classes.iter().map(document).collect()
+}
+
+/// `ballast.paths/v1`: the ways from one node to another, followed through the programs.
+pub fn paths(topology: &Topology, facts: &Facts, network: &Network, from: &str, to: &str) -> rest::Paths {
+    let unknown = [from, to].into_iter().find(|node| topology.node_index(node).is_none());
+    let found = walk::paths(topology, facts, network, from, to);
+    let (verdict, reason) = match unknown {
+        Some(node) => ("unknown_node", format!("the topology has no node {node}")),
+        None => verdict(&found),
+    };
+    rest::Paths {
+        schema: "ballast.paths/v1".to_string(),
+        from: from.to_string(),
+        to: to.to_string(),
+        paths: (found.into_iter())
+            .map(|path| rest::PathDocument {
+                hops: path.hops,
+                links: path.links,
+                cost: path.cost,
+                latency_us: path.latency_us,
+                share: path.share,
+            })
+            .collect(),
+        verdict: verdict.to_string(),
+        deciding_rule: None,
+        reason,
+    }
+}
+
+/// The worst fate decides: a share of the packets that is lost is a loss.
+fn verdict(found: &[walk::Path]) -> (&'static str, String) {
+    let bad = |wanted: fn(&Fate) -> bool| found.iter().find(|path| wanted(&path.fate));
+    if let Some(path) = bad(|fate| matches!(fate, Fate::Loop { .. })) {
+        return ("loop", path.fate.to_string());
+    }
+    if let Some(path) = bad(|fate| matches!(fate, Fate::BlackHole { .. })) {
+        return ("unreachable", path.fate.to_string());
+    }
+    match found {
+        [] => ("unreachable", "no path".to_string()),
+        [path] => ("reachable", format!("one path of cost {}", path.cost)),
+        [path, ..] => ("reachable", format!("{} paths of cost {}", found.len(), path.cost)),
+    }
+}
+
+/// What hosts run before a plan.
+#[derive(Clone, Debug, Default)]
+pub struct Running<'a> {
+    /// Host -> digest of its program.
+    pub digests: BTreeMap<String, Digest>,
+    /// Host -> a network that holds that program.
+    pub networks: BTreeMap<&'a str, Arc<Network>>,
+}
+
+/// `ballast.plan/v1`: the way from what runs to `network`, which was compiled from `topology`.
+pub fn plan(
+    running: &Running<'_>,
+    topology: &Topology,
+    network: &Network,
+    impact: &Impact,
+    guards: &[GuardRecord],
+) -> rest::PlanDocument {
+    let wanted = network.digests_by_host();
+    let steps = steps::steps(&running.digests, &wanted, &topology.safety);
+    let mut hosts: Vec<rest::PlanHost> = wanted
+        .iter()
+        .filter(|(host, digest)| running.digests.get(*host) != Some(digest))
+        .map(|(host, digest)| plan_host(host, *digest, running, network))
+        .collect();
+    // A host that goes is told nothing: its agent keeps what it runs.
+    let gone = running.digests.keys().filter(|host| !wanted.contains_key(*host));
+    hosts.extend(gone.map(|host| rest::PlanHost {
+        name: host.clone(),
+        digest: None,
+        add: 0,
+        change: 0,
+        remove: 0,
+        writes: 0,
+    }));
+    hosts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let step = |step: &Step| rest::PlanStep { hosts: step.hosts.clone(), gate: gate(step) };
+    rest::PlanDocument {
+        schema: "ballast.plan/v1".to_string(),
+        plan_hash: steps::plan_hash(&running.digests, &wanted, &steps).to_string(),
+        hosts,
+        pairs_lost: impact.pairs_lost.iter().map(|(a, b)| [a.clone(), b.clone()]).collect(),
+        guards: guards.iter().map(guard).collect(),
+        steps: steps.iter().map(step).collect(),
+        proofs: Vec::new(),
+    }
+}
+
+fn plan_host(host: &str, digest: Digest, running: &Running<'_>, new: &Network) -> rest::PlanHost {
+    let objects = |network: &Network| {
+        network.host(host).map(|(program, _)| Objects::of(program, &network.table)).unwrap_or_default()
+    };
+    let before = running.networks.get(host).map(|network| objects(network)).unwrap_or_default();
+    let diff = diff::diff(&before, &objects(new));
+    rest::PlanHost {
+        name: host.to_string(),
+        digest: Some(digest.to_string()),
+        add: diff.added(),
+        change: diff.changed(),
+        remove: diff.removed(),
+        writes: diff.writes(),
+    }
+}
+
+/// A guard's verdict as shown.
+pub fn guard(guard: &GuardRecord) -> rest::Guard {
+    rest::Guard { name: guard.guard.clone(), value: guard.value, limit: guard.limit, ok: guard.ok }
+}
+
+/// What must be seen before the step after this one: `ack`, `bake 10s`.
+pub fn gate(step: &Step) -> Vec<String> {
+    let bake = match step.bake_ms {
+        0 => None,
+        ms if ms % 1_000 == 0 => Some(format!("bake {}s", ms / 1_000)),
+        ms => Some(format!("bake {ms}ms")),
+    };
+    std::iter::once("ack".to_string()).chain(bake).collect()
+}
+
+/// A problem in a topology file as shown.
+pub fn diagnostic(found: &topology::Diagnostic) -> rest::Diagnostic {
+    rest::Diagnostic {
+        code: found.code.to_string(),
+        severity: match found.severity {
+            topology::Severity::Error => "error".to_string(),
+            topology::Severity::Warning => "warning".to_string(),
+        },
+        file: found.file.clone(),
+        line: found.line,
+        column: found.column,
+        message: found.message.clone(),
+        help: found.help.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "version: 1\nname: line\nnodes: { a: {prefixes: [10.1.0.0/24]}, b: {}, c: {} }\n\
+        links:\n  - { endpoints: ['a:x', 'b:x'] }\n  - { endpoints: ['b:y', 'c:y'] }\n";
+
+    fn line() -> (Topology, Network) {
+        let reading = topology::read("line.yaml", LINE.as_bytes());
+        let topology = reading.topology.unwrap_or_else(|| panic!("{:?}", reading.diagnostics));
+        let network = plan::compile(&topology, &Facts::default());
+        (topology, network)
+    }
+
+    #[test]
+    fn a_path_says_how_it_ends() {
+        let (topology, network) = line();
+        let cut = Facts { links_down: ["b:y--c:y".to_string()].into() };
+        let cases = [
+            ("a", "c", Facts::default(), "reachable", "one path of cost 20"),
+            ("a", "z", Facts::default(), "unknown_node", "the topology has no node z"),
+            ("a", "c", cut, "unreachable", "b has no living next hop"),
+        ];
+        for (from, to, facts, verdict, reason) in cases {
+            let document = paths(&topology, &facts, &network, from, to);
+            assert_eq!((document.verdict.as_str(), document.reason.as_str()), (verdict, reason));
+        }
+    }
+
+    #[test]
+    fn a_plan_from_nothing_counts_what_it_adds_and_one_to_itself_nothing() {
+        let (topology, network) = line();
+        let first = plan(&Running::default(), &topology, &network, &Impact::default(), &[]);
+        assert_eq!(first.steps.len(), 1);
+        assert!(first.hosts.iter().all(|host| host.writes > 0 && host.remove == 0), "{first:?}");
+        let network = Arc::new(network);
+        let networks = ["a", "b", "c"].map(|host| (host, network.clone())).into();
+        let running = Running { digests: network.digests_by_host(), networks };
+        let again = plan(&running, &topology, &network, &Impact::default(), &[]);
+        assert_eq!((again.hosts.len(), again.steps.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_program_lists_every_object() {
+        let (_, network) = line();
+        let (own, digest) = network.host("a").unwrap_or_else(|| panic!("a has a program"));
+        let document = program(own, &network.table, digest, None);
+        let objects = Objects::of(own, &network.table);
+        assert_eq!(document.routes.len(), objects.routes.len());
+        assert_eq!(document.groups.len(), objects.groups.len());
+        assert_eq!(document.classes.len(), 3);
+        assert_eq!(document.generation, None);
+    }
+}
