@@ -1,1 +1,3 @@
 //! The shell: everything that touches the world. No decision is taken here.
+
+pub mod disk;
