@@ -179,6 +179,7 @@ impl Fleet {
                 view.held.clone_from(&hello.held);
                 view.highest = hello.highest;
                 view.objects = ObjectCounts::default();
+                view.doubt_ack();
             }
             ToController::Beat(beat) => {
                 view.held.clone_from(&beat.held);
@@ -188,6 +189,7 @@ impl Fleet {
                 view.applied_age_ms = Some(beat.applied_age_ms);
                 view.pinned = beat.pinned;
                 view.frozen = beat.frozen;
+                view.doubt_ack();
                 view.take_links(&beat.links);
                 self.weigh(host, true, now);
             }
@@ -328,6 +330,15 @@ impl Fleet {
 }
 
 impl HostView {
+    /// An agent that says later that it runs something else has taken its word back, as after a lost disk.
+    fn doubt_ack(&mut self) {
+        let held = self.held.as_ref().map(|held| (held.generation, held.digest));
+        let positive = |ack: &Ack| matches!(ack.outcome, Outcome::Applied | Outcome::Unchanged);
+        if self.ack.as_ref().is_some_and(|ack| positive(ack) && held != Some((ack.generation, ack.digest))) {
+            self.ack = None;
+        }
+    }
+
     fn take_links(&mut self, links: &[LinkState]) {
         self.links =
             (links.iter().take(INTERFACES_MAX)).map(|link| (link.interface.clone(), link.clone())).collect();

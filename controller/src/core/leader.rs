@@ -32,8 +32,8 @@ const HOSTS_NAMED_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Leader {
     term: u64,
-    /// Our entry whose outcome is not known yet.
-    in_flight: Option<RequestId>,
+    /// Raft index of our newest entry: nothing is proposed before it was applied.
+    proposed: u64,
     puts: VecDeque<Put>,
     /// Change -> its release, and since when all hosts of the step have acknowledged.
     baking: BTreeMap<u64, (u64, Millis)>,
@@ -52,7 +52,6 @@ struct Put {
     topology: Arc<Topology>,
     topology_digest: [u8; 32],
     rebases: u32,
-    proposed: bool,
 }
 
 /// What became of a judged topology.
@@ -73,7 +72,7 @@ struct Proposal {
 
 impl Leader {
     fn new(term: u64) -> Leader {
-        Leader { term, in_flight: None, puts: VecDeque::new(), baking: BTreeMap::new() }
+        Leader { term, proposed: 0, puts: VecDeque::new(), baking: BTreeMap::new() }
     }
 }
 
@@ -96,7 +95,8 @@ impl Controller {
             return;
         }
         // The state moves only through entries, and ours are proposed one at a time.
-        if self.leader.as_ref().is_some_and(|leader| leader.in_flight.is_some()) {
+        let applied = self.replica.applied();
+        if self.leader.as_ref().is_some_and(|leader| leader.proposed > applied) {
             return;
         }
         if let Some(proposal) = self.next_proposal(now, out) {
@@ -156,12 +156,8 @@ impl Controller {
     /// An entry took effect, or did not.
     pub(crate) fn lead_applied(&mut self, outcome: &Outcome, out: &mut Vec<Effect>) {
         let Some(leader) = &mut self.leader else { return };
-        if leader.in_flight == Some(outcome.request_id) {
-            leader.in_flight = None;
-        }
         let Some(at) = leader.puts.iter().position(|put| put.id == outcome.request_id) else { return };
         let put = &mut leader.puts[at];
-        put.proposed = false;
         put.rebases += 1;
         if outcome.kind == OutcomeKind::Rebase && put.rebases <= REBASES_MAX {
             return;
@@ -191,10 +187,7 @@ impl Controller {
             }
         }
         if let Some(leader) = &mut self.leader {
-            leader.in_flight = Some(proposal.request_id);
-            if let Some(put) = leader.puts.iter_mut().find(|put| put.id == proposal.request_id) {
-                put.proposed = true;
-            }
+            leader.proposed = self.replica.last_index();
         }
     }
 
@@ -652,7 +645,6 @@ fn read_put(origin: u64, id: RequestId, request: ClientRequest) -> Result<Box<Pu
             overrides,
         },
         rebases: 0,
-        proposed: false,
     }))
 }
 

@@ -72,6 +72,8 @@ pub struct Controller {
     leaderless_since: Option<Millis>,
     /// The state or the programs changed since votes and offers were looked at.
     stirred: bool,
+    /// The state's digest and the index that it belongs to: it is shown often and made of many bytes.
+    digest: Option<(u64, Digest)>,
     /// Entries and bytes applied since the last snapshot.
     applied_since_snapshot: (u64, u64),
 }
@@ -112,6 +114,7 @@ impl Controller {
             beat: now,
             leaderless_since: Some(now),
             stirred: true,
+            digest: None,
             applied_since_snapshot: (0, 0),
             config,
         };

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use topology::Topology;
 
-/// Networks that are kept beside those that assignments need: for a planned change, a hypothetical fact, a
-/// dry run.
-const SPARE_NETWORKS: usize = 6;
+/// Networks that are kept beside those that assignments need, and beside as many again for a supposed fact: for a
+/// planned change, a dry run.
+const SPARE_NETWORKS: usize = 4;
 
 /// What programs are computed from: the digest of a topology file's bytes, and the facts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +87,7 @@ impl Programs {
             })
             .collect();
         spare.sort_unstable_by_key(|(used, _)| std::cmp::Reverse(*used));
-        for (_, key) in spare.into_iter().skip(SPARE_NETWORKS) {
+        for (_, key) in spare.into_iter().skip(needed.len() + SPARE_NETWORKS) {
             self.slots.remove(&key);
         }
     }

@@ -129,17 +129,12 @@ impl Replica {
     /// Counts ticks up to `now`. After a long pause only two: a replica that slept must hear its peers before it
     /// believes that they are silent.
     pub(crate) fn tick(&mut self, now: Millis) {
-        for _ in 0..2 {
-            if now.0.saturating_sub(self.ticked.0) < self.tick_ms {
-                return;
-            }
-            self.ticked.0 += self.tick_ms;
+        let passed = now.0.saturating_sub(self.ticked.0) / self.tick_ms;
+        for _ in 0..passed.min(2) {
             self.draw_campaign_ticks();
             self.node.tick();
         }
-        if now.0.saturating_sub(self.ticked.0) >= self.tick_ms {
-            self.ticked = now;
-        }
+        self.ticked = if passed > 2 { now } else { Millis(self.ticked.0 + passed * self.tick_ms) };
         self.resend_snapshots(now);
     }
 
@@ -427,6 +422,11 @@ impl Replica {
     /// Last index that is committed, as far as this replica knows.
     pub(crate) fn committed(&self) -> u64 {
         self.node.raft.raft_log.committed
+    }
+
+    /// Index of the newest entry, committed or not.
+    pub(crate) fn last_index(&self) -> u64 {
+        self.node.raft.raft_log.last_index()
     }
 
     /// Last index that was handed over.

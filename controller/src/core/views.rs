@@ -271,7 +271,13 @@ impl Controller {
         }
     }
 
-    fn status(&self, now: Millis) -> rest::Status {
+    fn status(&mut self, now: Millis) -> rest::Status {
+        let applied = self.replica.applied();
+        let digest = match self.digest {
+            Some((index, digest)) if index == applied => digest,
+            _ => self.state.digest(),
+        };
+        self.digest = Some((applied, digest));
         let hosts = self.host_names();
         let nodes = self.state.head().map_or(0, |intent| intent.topology.nodes.len());
         let current = (self.state.assignments.iter())
@@ -287,7 +293,7 @@ impl Controller {
             committed: self.replica.committed(),
             incarnation: self.state.incarnation,
             revision: self.state.head_revision,
-            state_digest: self.state.digest().to_string(),
+            state_digest: digest.to_string(),
             members: self.members(now),
             serving: self.outvoted.is_none(),
             alarms: self.alarms(now),

@@ -6,6 +6,8 @@
 
 mod codec;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use codec::encode;
 pub(crate) use codec::{decode_snapshot, encode_snapshot};
@@ -345,9 +347,6 @@ impl State {
             if intent.topology.node_index(host).is_none() {
                 return Err(format!("a release for {host}, which revision {revision} does not have"));
             }
-        }
-        if !hosts.is_sorted_by(|a, b| a.host < b.host) {
-            return Err("a release whose hosts are not sorted".to_string());
         }
         Ok(())
     }

@@ -445,6 +445,11 @@ impl Cluster {
         })
     }
 
+    /// An entry that no leader of ours would propose.
+    pub(super) fn propose_raw(&mut self, id: u64, bytes: Vec<u8>) {
+        self.nodes.get_mut(&id).unwrap().core.as_mut().unwrap().replica.propose(bytes).unwrap();
+    }
+
     pub(super) fn disk(&self, id: u64) -> &StoredState {
         &self.nodes[&id].disk
     }

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod changes;
+mod facts;
 mod harness;
+mod replication;
 
 use harness::Cluster;
 
@@ -22,18 +25,32 @@ links:
 safety: { bake: 0s, max_hosts_per_step: 100%, link_up_hold: 1s }
 ";
 
-#[test]
-fn a_topology_is_released_to_all_hosts_by_one_and_by_three() {
-    for size in [1, 3] {
-        let mut cluster = Cluster::new(size);
-        cluster.elect();
-        cluster.add_agents(TRIANGLE);
-        for node in cluster.ids() {
-            let id = cluster.put(node, TRIANGLE);
-            let answer = cluster.answer(id);
-            assert_eq!(answer.code, "accepted", "{answer:?}");
-            cluster.until(2_000, "done", |cluster| cluster.state_of(answer.change) == "done");
-            assert!(cluster.converged());
-        }
-    }
+/// The triangle with another cost between a and c: programs of all three hosts change.
+fn dearer() -> String {
+    TRIANGLE.replace("cost: 15", "cost: 25")
+}
+
+/// The triangle without c's prefix.
+fn gutted() -> String {
+    TRIANGLE.replace("c: { prefixes: [10.3.0.0/24] }", "c: {}")
+}
+
+/// A cluster that runs the triangle on all hosts.
+fn running(size: u64) -> Cluster {
+    let mut cluster = Cluster::new(size);
+    let leader = cluster.elect();
+    cluster.add_agents(TRIANGLE);
+    apply(&mut cluster, leader, TRIANGLE);
+    cluster
+}
+
+/// Applies and waits until it is done; the change's number.
+#[track_caller]
+fn apply(cluster: &mut Cluster, node: u64, topology: &str) -> u64 {
+    let id = cluster.put(node, topology);
+    let answer = cluster.answer(id);
+    assert_eq!(answer.code, "accepted", "{answer:?}");
+    cluster.until(3_000, "done", |cluster| cluster.state_of(answer.change) == "done");
+    assert!(cluster.converged());
+    answer.change
 }
