@@ -1,0 +1,97 @@
+//! Names and numbers of a lab: run ids, namespaces, management addresses, interface indexes.
+
+use anyhow::{Context, Result};
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+/// What every namespace of every lab begins with.
+pub const PREFIX: &str = "bl-";
+/// The interface of hosts and controllers on the management network; no topology may use it.
+pub const MANAGEMENT_INTERFACE: &str = "mgmt0";
+/// First interface index of a link's ends; each link takes the next two, so that the two ends always differ: equal
+/// ones delay carrier events by half a second.
+const FIRST_INDEX: u32 = 100;
+
+/// Six random letters and digits.
+pub fn fresh_run_id() -> Result<String> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = [0; 6];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .context("/dev/urandom")?;
+    Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
+}
+
+/// Namespace of a host, of a controller (`c1`) or of the management network (`mgmt`). Controllers and hosts cannot meet:
+/// a host's name is behind `h-`.
+pub fn netns(run_id: &str, member: Member<'_>) -> String {
+    match member {
+        Member::Host(name) => format!("{PREFIX}{run_id}-h-{name}"),
+        Member::Controller(id) => format!("{PREFIX}{run_id}-c{id}"),
+        Member::Management => format!("{PREFIX}{run_id}-mgmt"),
+    }
+}
+
+/// What has a namespace.
+#[derive(Clone, Copy, Debug)]
+pub enum Member<'a> {
+    /// A node of the topology.
+    Host(&'a str),
+    /// A controller.
+    Controller(u64),
+    /// The management network's bridge.
+    Management,
+}
+
+/// Interface indexes of the two ends of the `number`-th link.
+pub fn indexes(number: u32) -> [u32; 2] {
+    [FIRST_INDEX + 2 * number, FIRST_INDEX + 2 * number + 1]
+}
+
+/// Address of a controller on the management network (198.18.0.0/15 is for tests: RFC 2544).
+pub fn controller_address(id: u64) -> Ipv4Addr {
+    Ipv4Addr::new(198, 18, 0, u8::try_from(id).unwrap_or(u8::MAX))
+}
+
+/// Address of the `number`-th host on the management network.
+pub fn host_address(number: u32) -> Ipv4Addr {
+    let [.., high, low] = (256 + number + 1).to_be_bytes();
+    Ipv4Addr::new(198, 18, high, low)
+}
+
+/// Folder of all labs: `BALLAST_LAB_DIR`, else `/run/ballast-lab`.
+pub fn base_folder() -> PathBuf {
+    std::env::var_os("BALLAST_LAB_DIR").map_or_else(|| PathBuf::from("/run/ballast-lab"), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_members_share_a_name_and_no_two_ends_an_index() {
+        let names = [
+            netns("ab", Member::Host("c1")),
+            netns("ab", Member::Controller(1)),
+            netns("ab", Member::Host("mgmt")),
+            netns("ab", Member::Management),
+        ];
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 4, "{names:?}");
+        let all: BTreeSet<u32> = (0..500).flat_map(indexes).collect();
+        assert_eq!(all.len(), 1_000);
+    }
+
+    #[test]
+    fn management_addresses_are_apart() {
+        assert_eq!(controller_address(3), Ipv4Addr::new(198, 18, 0, 3));
+        assert_eq!(host_address(0), Ipv4Addr::new(198, 18, 1, 1));
+        assert_eq!(host_address(255), Ipv4Addr::new(198, 18, 2, 0));
+    }
+
+    #[test]
+    fn run_ids_differ() {
+        assert_ne!(fresh_run_id().unwrap(), fresh_run_id().unwrap());
+    }
+}
