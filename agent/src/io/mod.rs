@@ -1,5 +1,10 @@
 //! The shell: everything that touches the world. No decision is taken here.
 
+pub mod conn;
 pub mod kernel;
 pub mod links;
+pub mod local;
 pub mod netlink;
+pub mod runtime;
+pub mod store;
+pub mod thread;

@@ -1,0 +1,203 @@
+//! The ledger on disk: written aside, synced, renamed, folder synced; the one before is kept. And the host lock: one agent
+//! per state folder.
+
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use tracing::{error, warn};
+use wire::ledger::Ledger;
+
+const CURRENT: &str = "ledger";
+const PREVIOUS: &str = "ledger.previous";
+const NEXT: &str = "ledger.new";
+const LOCK: &str = "lock";
+
+/// The state folder of one agent, locked.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    _lock: Flock<File>,
+}
+
+/// The state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another agent runs.
+    #[error("{folder} belongs to a running agent (pid {pid}): end that one first, or give another --state")]
+    Locked {
+        /// The folder.
+        folder: String,
+        /// Whose it is.
+        pid: String,
+    },
+    /// It cannot be made or written.
+    #[error("{path} cannot be used: {source}: give a folder on a local disk with --state")]
+    Io {
+        /// The path.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Store {
+    /// Makes the folder where it is absent and takes its lock.
+    ///
+    /// # Errors
+    /// Another agent holds it, or it cannot be written.
+    pub fn open(folder: &Path) -> Result<Store, OpenError> {
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            move |source| OpenError::Io { path, source }
+        };
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+        let path = folder.join(LOCK);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed(&path))?;
+        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+                let mut pid = String::new();
+                // Only a hint for the person who reads it.
+                let _ = file.read_to_string(&mut pid);
+                return Err(OpenError::Locked {
+                    folder: folder.display().to_string(),
+                    pid: pid.trim().to_string(),
+                });
+            }
+            Err((_, errno)) => return Err(failed(&path)(errno.into())),
+        };
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(failed(&path))?;
+        Ok(Store { folder: folder.to_path_buf(), _lock: lock })
+    }
+
+    /// The newest readable ledger; `None` where there is none. A file that cannot be read is never taken for an empty one:
+    /// the one before is used, and without that the agent waits for a controller and touches nothing.
+    pub fn load(&self) -> Option<Ledger> {
+        let (mut damaged, mut found) = (false, None);
+        for name in [CURRENT, PREVIOUS] {
+            let path = self.folder.join(name);
+            match fs::read(&path) {
+                Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
+                Err(why) => {
+                    damaged = true;
+                    error!(file = %path.display(), %why, "a ledger cannot be read");
+                }
+                Ok(bytes) => match Ledger::decode(&bytes) {
+                    Ok(ledger) => {
+                        found = Some(ledger);
+                        break;
+                    }
+                    Err(why) => {
+                        damaged = true;
+                        error!(file = %path.display(), %why, "a ledger is damaged");
+                    }
+                },
+            }
+        }
+        match (&found, damaged) {
+            (Some(_), true) => {
+                warn!("the ledger of before is in use: a controller will bring this host forward")
+            }
+            (None, true) => error!(
+                "no ledger is readable: this host waits for a controller and touches nothing until then"
+            ),
+            _ => {}
+        }
+        found
+    }
+
+    /// Writes a ledger; when this returns, it survives a power cut.
+    ///
+    /// # Errors
+    /// The disk is full, or worse. The ledger of before is in force then.
+    pub fn save(&self, ledger: &Ledger) -> io::Result<()> {
+        let [current, previous, next] = [CURRENT, PREVIOUS, NEXT].map(|name| self.folder.join(name));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+        file.write_all(&ledger.encode())?;
+        file.sync_all()?;
+        // A second name for the current file; the rename below then replaces only the first.
+        if current.exists() {
+            remove(&previous)?;
+            fs::hard_link(&current, &previous)?;
+        }
+        fs::rename(&next, &current)?;
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::Generation;
+
+    fn ledger(index: u64) -> Ledger {
+        let mut ledger = crate::core::ledger::blank("a");
+        ledger.highest = Generation { incarnation: 1, index };
+        ledger
+    }
+
+    fn highest(store: &Store) -> Option<u64> {
+        store.load().map(|ledger| ledger.highest.index)
+    }
+
+    #[test]
+    fn the_newest_readable_ledger_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(highest(&store), None);
+        for index in [1, 2, 3] {
+            store.save(&ledger(index)).unwrap();
+        }
+        assert_eq!(highest(&store), Some(3));
+        let path = folder.path().join(CURRENT);
+        let good = fs::read(&path).unwrap();
+        for (what, bytes) in [
+            ("torn", good[..good.len() / 2].to_vec()),
+            ("empty", Vec::new()),
+            ("flipped", {
+                let mut bytes = good.clone();
+                let at = bytes.len() - 1;
+                bytes[at] ^= 1;
+                bytes
+            }),
+            ("of a later version", {
+                let mut bytes = good.clone();
+                bytes[11] = 9;
+                bytes
+            }),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(highest(&store), Some(2), "{what}");
+        }
+        fs::write(folder.path().join(PREVIOUS), b"no ledger").unwrap();
+        assert_eq!(highest(&store), None);
+        store.save(&ledger(4)).unwrap();
+        assert_eq!(highest(&store), Some(4));
+    }
+
+    #[test]
+    fn a_second_agent_is_refused_and_told_the_pid() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Store::open(folder.path()).unwrap();
+        let refused = Store::open(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+        drop(first);
+        Store::open(folder.path()).unwrap();
+    }
+}
