@@ -63,7 +63,7 @@ pub struct Beat {
     pub highest: Generation,
     /// All links of the host, with counters.
     pub links: Vec<LinkState>,
-    /// Objects of the program by state.
+    /// Objects of the program by state; all zero while a program is being installed.
     pub objects: ObjectCounts,
     /// Object messages sent to the kernel since the agent started.
     pub writes_total: u64,

@@ -242,7 +242,8 @@ impl Agent {
                 held: self.held(),
                 highest: self.ledger.highest,
                 links: self.link_states(),
-                objects: self.found.counts,
+                // While a program is being installed the last look speaks of another one: it is no evidence.
+                objects: if self.installing.is_some() { ObjectCounts::default() } else { self.found.counts },
                 writes_total: self.writes_total,
                 applied_age_ms: self.applied_age_ms(now),
                 pinned: false,

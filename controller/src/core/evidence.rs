@@ -4,7 +4,8 @@
 
 use crate::core::event::Millis;
 
-/// Beats without a packet, heard after the other end's report, that make that report believed.
+/// Beats without a packet between them, heard after the other end's report, that make that report believed. The
+/// first beat after the report does not count: its counter may have been read before.
 pub(crate) const STILL_BEATS: u32 = 2;
 /// Beats without a packet after which a packet that was seen since the report counts no more.
 pub(crate) const STALE_BEATS: u32 = 10;
@@ -16,7 +17,9 @@ struct End {
     carrier: Option<bool>,
     /// When this word was first heard in a row.
     since: Millis,
-    /// Counter in the last beat heard while the other end reported no carrier.
+    /// A beat was heard while the other end reported no carrier.
+    beat_heard: bool,
+    /// Counter in the last beat after that one.
     rx_packets: Option<u64>,
     /// Such beats since the counter moved, or since the first.
     still_beats: u32,
@@ -78,6 +81,10 @@ impl LinkEvidence {
         if !carrier || !other_down || !beat {
             return;
         }
+        if !own.beat_heard {
+            own.beat_heard = true;
+            return;
+        }
         match own.rx_packets {
             Some(before) if before != rx_packets => {
                 own.moved = true;
@@ -129,6 +136,7 @@ impl LinkEvidence {
 
 impl End {
     fn forget_counter(&mut self) {
+        self.beat_heard = false;
         self.rx_packets = None;
         self.still_beats = 0;
         self.moved = false;
@@ -163,20 +171,20 @@ mod tests {
             ("a1 b1 a- b-", [true, true], false, Verdict::Down(Why::BothEnds)),
             // One end against a living one: first it is too early, then packets decide.
             ("a1 b1 a-", [true, true], false, Verdict::Held(Why::Waiting(0))),
-            ("a1 b1 a- b5", [true, true], false, Verdict::Held(Why::Waiting(0))),
-            ("a1 b1 a- b5 b5", [true, true], false, Verdict::Down(Why::NothingReceived(0))),
-            ("a1 b1 a- b5 b6", [true, true], false, Verdict::Held(Why::Receiving(0))),
-            ("a1 b1 a- b5 b6 b6 b6", [true, true], false, Verdict::Held(Why::Receiving(0))),
+            ("a1 b1 a- b4 b5", [true, true], false, Verdict::Held(Why::Waiting(0))),
+            ("a1 b1 a- b4 b5 b5", [true, true], false, Verdict::Down(Why::NothingReceived(0))),
+            ("a1 b1 a- b4 b5 b6", [true, true], false, Verdict::Held(Why::Receiving(0))),
+            ("a1 b1 a- b4 b5 b6 b6 b6", [true, true], false, Verdict::Held(Why::Receiving(0))),
             (
-                "a1 b1 a- b5 b6 b6 b6 b6 b6 b6 b6 b6 b6 b6 b6",
+                "a1 b1 a- b4 b5 b6 b6 b6 b6 b6 b6 b6 b6 b6 b6 b6",
                 [true, true],
                 false,
                 Verdict::Down(Why::NothingReceived(0)),
             ),
             // What is sent at once says nothing about packets.
-            ("a1 b1 a- b! b!", [true, true], false, Verdict::Held(Why::Waiting(0))),
+            ("a1 b1 a- b! b! b! b!", [true, true], false, Verdict::Held(Why::Waiting(0))),
             // Counters from before the report do not count.
-            ("a1 b1 b2 b3 a- b3 b3", [true, true], false, Verdict::Down(Why::NothingReceived(0))),
+            ("a1 b1 b2 b3 a- b4 b4 b4", [true, true], false, Verdict::Down(Why::NothingReceived(0))),
             // A silent far end needs its other neighbours.
             ("a1 b1 b-", [false, true], false, Verdict::Held(Why::SilentButSeen(1))),
             ("a1 b1 b-", [false, true], true, Verdict::Down(Why::SilentAndCutOff(1))),

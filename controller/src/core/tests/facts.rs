@@ -59,7 +59,7 @@ fn a_report_of_one_end_is_believed_when_the_other_receives_nothing() {
     cluster.carrier("a", "eth1", false);
     cluster.run(200);
     assert_eq!(links_down(&mut cluster), Vec::<String>::new(), "it is too early to tell");
-    cluster.until(1_500, "believed", |cluster| cluster.change(2).is_some());
+    cluster.until(2_000, "believed", |cluster| cluster.change(2).is_some());
     let evidence = &cluster.change(2).unwrap().evidence;
     assert_eq!(evidence, &["a reports no carrier, b has received nothing since"]);
 }
