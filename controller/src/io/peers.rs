@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -19,6 +19,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use transport::{MESSAGE_BYTES_MAX, Peer, Role};
+use wire::DecodeError;
 use wire::peer::{PeerBody, PeerMessage};
 use wire::proto::replica::v1 as proto;
 use wire::proto::replica::v1::peers_client::PeersClient;
@@ -31,6 +32,8 @@ const QUEUE_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// A peer that restarts should be found at once, and one that is gone should cost nothing.
 const RECONNECT_FIRST: Duration = Duration::from_millis(10);
 const RECONNECT_MAX: Duration = Duration::from_millis(200);
+/// An attempt that took longer was a connection that worked, or a long silence: the next comes soon.
+const SETTLED: Duration = Duration::from_secs(1);
 /// A half-open stream hangs for ever without pings.
 const PING_EVERY: Duration = Duration::from_secs(1);
 const PING_ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -174,9 +177,9 @@ impl Link {
         let mut wait = RECONNECT_FIRST;
         let mut told = String::new();
         loop {
-            let mut connected = false;
-            let why = self.exchange(&mut connected).await;
-            if connected {
+            let start = Instant::now();
+            let why = self.exchange().await;
+            if start.elapsed() > SETTLED {
                 wait = RECONNECT_FIRST;
                 told.clear();
             }
@@ -199,7 +202,7 @@ impl Link {
     }
 
     /// One connection from its first byte to its end; says why it ended.
-    async fn exchange(&self, connected: &mut bool) -> String {
+    async fn exchange(&self) -> String {
         let channel = match transport::channel(&self.address, self.tls.clone()).await {
             Ok(channel) => channel,
             Err(error) => return chain(&error),
@@ -220,7 +223,6 @@ impl Link {
             Ok(answer) => answer.into_inner(),
             Err(status) => return status.message().to_string(),
         };
-        *connected = true;
         tracing::info!(peer = self.peer, address = self.address, "connected to a controller");
         // The answer stays empty for as long as the peer lives.
         match answers.message().await {
@@ -334,10 +336,17 @@ async fn receive(
             () = events.closed() => return Err(Status::unavailable("this controller stops")),
         };
         let Some(message) = message else { return Ok(()) };
-        let message = PeerMessage::try_from(message).map_err(|error| {
-            tracing::warn!(from, %error, "a controller's message cannot be read: its stream is ended");
-            Status::invalid_argument(error.to_string())
-        })?;
+        let message = match PeerMessage::try_from(message) {
+            Ok(message) => message,
+            // All that follows is as new; the sender says why it has no connection.
+            Err(error @ DecodeError::TooNew { .. }) => {
+                return Err(Status::failed_precondition(error.to_string()));
+            }
+            Err(error) => {
+                tracing::warn!(from, %error, "a controller's message cannot be read and is dropped");
+                continue;
+            }
+        };
         if message.from != from {
             tracing::warn!(from, claimed = message.from, "a controller speaks in another one's name");
             return Err(Status::permission_denied("a message's sender is not the one in the certificate"));

@@ -115,11 +115,10 @@ async fn a_peer_that_is_not_there_is_told_as_lost_and_found_when_it_comes() {
 }
 
 /// What controller 2 says to a stream of `messages` from the holder of a certificate.
-async fn answer(uri: &str, to: &str, messages: Vec<PeerMessage>) -> (Status, Vec<Event>) {
+async fn answer(uri: &str, to: &str, messages: Vec<proto::PeerMessage>) -> (Status, Vec<Event>) {
     let authority = Authority::new();
     let mut two = serve_at(&authority, 2, "127.0.0.1:0").await;
     let channel = transport::channel(&two.address, authority.client(uri)).await.unwrap();
-    let messages: Vec<proto::PeerMessage> = messages.iter().map(proto::PeerMessage::from).collect();
     let mut request = Request::new(stream::iter(messages).chain(stream::pending()));
     request.metadata_mut().insert(TO_HEADER, to.parse().unwrap());
     let status = match PeersClient::new(channel).exchange(request).await {
@@ -148,7 +147,7 @@ async fn only_peers_of_this_cluster_are_listened_to() {
         ),
         ("ballast://controller/1", "x", Code::FailedPrecondition, "nobody was meant"),
     ] {
-        let (status, events) = answer(uri, to, vec![vote(1, 1)]).await;
+        let (status, events) = answer(uri, to, vec![(&vote(1, 1)).into()]).await;
         assert_eq!(status.code(), code, "{uri}");
         assert!(status.message().contains(why), "{uri}: {}", status.message());
         assert!(events.is_empty(), "{uri}: {events:?}");
@@ -157,9 +156,20 @@ async fn only_peers_of_this_cluster_are_listened_to() {
 
 #[tokio::test]
 async fn nobody_speaks_in_anothers_name() {
-    let (status, events) =
-        answer("ballast://controller/1", "2", vec![vote(1, 1), vote(3, 2), vote(1, 3)]).await;
+    let messages = [vote(1, 1), vote(3, 2), vote(1, 3)].iter().map(Into::into).collect();
+    let (status, events) = answer("ballast://controller/1", "2", messages).await;
     assert_eq!(status.code(), Code::PermissionDenied);
+    assert!(matches!(events.as_slice(), [Event::Peer(message)] if *message == vote(1, 1)), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_dropped_and_one_of_a_newer_ballast_ends_the_stream() {
+    let bad = proto::PeerMessage { version: 1, from: 1, body: None };
+    let newer = proto::PeerMessage { version: 2, ..proto::PeerMessage::from(&vote(1, 2)) };
+    let messages = vec![bad, (&vote(1, 1)).into(), newer, (&vote(1, 3)).into()];
+    let (status, events) = answer("ballast://controller/1", "2", messages).await;
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("upgrade"), "{}", status.message());
     assert!(matches!(events.as_slice(), [Event::Peer(message)] if *message == vote(1, 1)), "{events:?}");
 }
 
