@@ -33,6 +33,40 @@ pub struct Problem {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// Stable codes of problems with their HTTP status (RFC 9110) and title.
+const PROBLEMS: [(&str, u16, &str); 11] = [
+    ("bad_override", 403, "the override is not valid for this change"),
+    ("bad_request", 400, "the request cannot be understood"),
+    ("guard_refused", 409, "a guard refused the change"),
+    ("invalid_topology", 422, "the topology has errors"),
+    ("no_leader", 503, "there is no leader right now"),
+    ("not_found", 404, "there is no such thing"),
+    ("outcome_unknown", 504, "nobody knows yet whether the change was accepted"),
+    ("outvoted", 503, "this controller computed something else than the majority"),
+    ("stale_revision", 412, "the topology was changed since you read it"),
+    ("too_large", 413, "the topology is too large"),
+    ("unauthorized", 401, "a valid token is missing"),
+];
+
+impl Problem {
+    /// The problem with one of the stable codes; `detail` says what happened and what to do. A code that is not known
+    /// (from a newer controller) is a 500.
+    pub fn new(code: &str, detail: impl Into<String>) -> Problem {
+        let known = PROBLEMS.iter().find(|(known, _, _)| *known == code);
+        let (_, status, title) = known.copied().unwrap_or((code, 500, "something went wrong"));
+        Problem {
+            kind: "about:blank".to_string(),
+            status,
+            code: code.to_string(),
+            title: title.to_string(),
+            detail: detail.into(),
+            guard: None,
+            revision: None,
+            diagnostics: Vec::new(),
+        }
+    }
+}
+
 /// A guard's verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Guard {
