@@ -4,15 +4,15 @@
 //! old one was. One entry of a leader is in the log without an outcome at any time: each is judged on the state
 //! that it will meet.
 
+use crate::core::Controller;
 use crate::core::change::{self, Overridden, Refusal, Side};
 use crate::core::event::{Effect, Millis};
 use crate::core::evidence::Verdict;
 use crate::core::fleet::Standing;
 use crate::core::requests::{answer, key_taken, stale};
 use crate::core::state::{ChangeKind, ChangeRecord, Outcome, OutcomeKind, idempotency_key_of, intent_digest};
-use crate::core::{Controller, votes};
 use plan::steps::{Step, steps};
-use plan::{Facts, Network};
+use plan::{Digest, Facts, Network};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use topology::Topology;
@@ -244,15 +244,11 @@ impl Controller {
 
     /// A release about which a majority thinks otherwise, and so do we.
     fn void(&self) -> Option<Command> {
-        self.state.live_releases().into_iter().find_map(|index| {
-            let release = self.state.releases.get(&index)?;
-            let votes::Verdict::Decided(digest) = self.votes.verdict(index, self.majority()) else {
-                return None;
-            };
-            let own = self.votes.of(self.config.id, index)?;
-            let wrong = digest != release.digest && own != release.digest;
-            (wrong && !release.void && !self.state.settled(release)).then(|| Command::Void {
-                release: index,
+        self.state.live_releases().into_iter().find_map(|release| {
+            let own = self.votes.of(self.config.id, release.index)?;
+            let wrong = own != release.digest && self.votes.rejected(release, self.majority());
+            (wrong && !self.state.settled(release)).then(|| Command::Void {
+                release: release.index,
                 reason: "a majority of the controllers computed other programs".to_string(),
             })
         })
@@ -260,7 +256,8 @@ impl Controller {
 
     /// What a void release should have been.
     fn release_again(&mut self, out: &mut Vec<Effect>) -> Option<Command> {
-        let void = self.state.live_releases().into_iter().find_map(|index| {
+        let void = self.state.assignments.values().find_map(|assignment| {
+            let index = assignment.generation.index;
             let release = self.state.releases.get(&index).filter(|release| release.void)?;
             let change = self.state.changes.get(&release.change)?;
             (change.runs() && change.release == index).then(|| (release.clone(), change.kind))
@@ -338,7 +335,7 @@ impl Controller {
         for (host, assignment) in &self.state.assignments {
             let network = networks.get(&assignment.revision)?;
             if let Some((_, digest)) = network.host(host)
-                && digest != assignment.digest
+                && (digest != assignment.digest || self.state.is_void(assignment))
             {
                 hosts.push(Assigned { host: host.clone(), revision: assignment.revision, digest });
             }
@@ -502,7 +499,11 @@ impl Controller {
         let network = self.programs.get(key, &topology, out)?;
         let wanted = network.digests_by_host();
         let running = (self.state.assignments.iter())
-            .map(|(host, assignment)| (host.clone(), assignment.digest))
+            .map(|(host, assignment)| {
+                // What comes from a void release runs nowhere: it is released again, whatever it is.
+                let nothing = self.state.is_void(assignment);
+                (host.clone(), if nothing { Digest([0; 32]) } else { assignment.digest })
+            })
             .collect();
         // Planned anew at each gate: facts may have moved programs since the change began, and what is left to
         // do always follows from what hosts are assigned.
@@ -585,7 +586,7 @@ impl Controller {
     }
 
     /// Hands leadership on when a majority computes other programs than this replica.
-    pub(crate) fn yield_leadership(&mut self, release: u64, digest: plan::Digest) {
+    pub(crate) fn yield_leadership(&mut self, release: u64, digest: Digest) {
         if let Some(peer) =
             self.votes.agreeing(release, digest).into_iter().find(|peer| *peer != self.config.id)
         {

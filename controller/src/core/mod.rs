@@ -288,14 +288,24 @@ impl Controller {
         self.votes.trim(&self.state.releases);
     }
 
-    /// Says what this replica computes for every release in force, where that is news.
+    /// Says what this replica computes for every release in force, where that is news. Who disagreed once goes on
+    /// doing so: hosts that were released anew since then do not make the release right.
     fn vote(&mut self, out: &mut Vec<Effect>) {
-        for index in self.state.live_releases() {
-            let Some(release) = self.state.releases.get(&index) else { continue };
-            let Some(digest) = self.own_vote(release) else { continue };
-            if self.votes.record(self.config.id, index, digest) {
-                self.broadcast(PeerBody::Vote { release: index, digest }, out);
+        let mut news = Vec::new();
+        for release in self.state.live_releases() {
+            let before = self.votes.of(self.config.id, release.index);
+            if before.is_some_and(|digest| digest != release.digest) {
+                continue;
             }
+            if let Some(digest) = self.own_vote(release)
+                && before != Some(digest)
+            {
+                news.push((release.index, digest));
+            }
+        }
+        for (release, digest) in news {
+            self.votes.record(self.config.id, release, digest);
+            self.broadcast(PeerBody::Vote { release, digest }, out);
         }
     }
 
@@ -322,60 +332,75 @@ impl Controller {
         Some(if differs { state::release_digest(&own) } else { release.digest })
     }
 
-    /// Finds out whether a majority computes something else than this replica.
-    fn judge_votes(&mut self, now: Millis, out: &mut Vec<Effect>) {
-        for index in self.state.live_releases() {
-            let Some(release) = self.state.releases.get(&index) else { continue };
-            let votes::Verdict::Decided(digest) = self.votes.verdict(index, self.majority()) else {
-                continue;
+    /// A release about which a majority computes something else than this replica, and what they compute.
+    fn outvoted_about(&self) -> Option<(u64, Digest)> {
+        self.state.live_releases().into_iter().find_map(|release| {
+            let votes::Verdict::Decided(digest) = self.votes.verdict(release.index, self.majority()) else {
+                return None;
             };
-            let Some(own) = self.votes.of(self.config.id, index) else { continue };
-            // One side is the release itself: two replicas that both disagree with it may have looked at it at
-            // different times.
-            if own == digest || (own != release.digest && digest != release.digest) {
-                continue;
-            }
-            if self.outvoted.is_none() {
-                let reason = format!(
-                    "controller {} computes other programs than the majority for release {index}: it serves \
-                     nothing until it is restarted; if that happens again, replace the machine or the version",
-                    self.config.id
-                );
-                tracing::error!(controller = self.config.id, release = index, "outvoted");
-                self.close_all(&reason, now, out);
-                self.outvoted = Some(reason);
-                self.replica.bar();
-            }
-            if self.replica.leads() {
-                self.yield_leadership(index, digest);
-            }
+            let own = self.votes.of(self.config.id, release.index)?;
+            // Votes are about the hosts that still have their program from the release, and replicas may be at
+            // different places of the log. So a difference only counts where it is one here and now.
+            let differs = if digest == release.digest {
+                self.own_vote(release)? != release.digest
+            } else {
+                own == release.digest && self.whole(release)
+            };
+            differs.then_some((release.index, digest))
+        })
+    }
+
+    /// Whether all hosts of the release still have their program from it.
+    fn whole(&self, release: &ReleaseRecord) -> bool {
+        release.hosts.iter().all(|host| {
+            (self.state.assignments.get(host)).is_some_and(|one| one.generation.index == release.index)
+        })
+    }
+
+    /// Stops serving when a majority computes something else, and leading too.
+    fn judge_votes(&mut self, now: Millis, out: &mut Vec<Effect>) {
+        let Some((release, digest)) = self.outvoted_about() else { return };
+        if self.outvoted.is_none() {
+            let reason = format!(
+                "controller {} computes other programs than the majority for release {release}: it serves \
+                 nothing until it is restarted; if that happens again, replace the machine or the version",
+                self.config.id
+            );
+            tracing::error!(controller = self.config.id, release, "outvoted");
+            self.close_all(&reason, now, out);
+            self.outvoted = Some(reason);
+            self.replica.bar();
+        }
+        if self.replica.leads() {
+            self.yield_leadership(release, digest);
         }
     }
 
     /// Says again what may have been lost, and asks for what was not heard.
     fn repeat_votes(&mut self, out: &mut Vec<Effect>) {
-        let mut open = false;
-        for index in self.state.live_releases() {
-            let Some(release) = self.state.releases.get(&index) else { continue };
-            let Some(digest) = self.votes.of(self.config.id, index) else { continue };
-            let verdict = self.votes.verdict(index, self.majority());
-            if verdict == votes::Verdict::Decided(release.digest) && digest == release.digest {
-                continue;
-            }
-            open = true;
-            self.broadcast(PeerBody::Vote { release: index, digest }, out);
+        let open: Vec<(u64, Digest)> = (self.state.live_releases().into_iter())
+            .filter_map(|release| {
+                let digest = self.votes.of(self.config.id, release.index)?;
+                let verdict = self.votes.verdict(release.index, self.majority());
+                let clear = verdict == votes::Verdict::Decided(release.digest) && digest == release.digest;
+                (!clear).then_some((release.index, digest))
+            })
+            .collect();
+        if open.is_empty() {
+            return;
         }
-        if open {
-            self.broadcast(PeerBody::Vote { release: ALL_VOTES, digest: Digest([0; 32]) }, out);
-            self.stirred = true;
+        for (release, digest) in open {
+            self.broadcast(PeerBody::Vote { release, digest }, out);
         }
+        self.broadcast(PeerBody::Vote { release: ALL_VOTES, digest: Digest([0; 32]) }, out);
+        self.stirred = true;
     }
 
     /// All our votes for `peer`, who may have been restarted.
     fn tell_votes(&self, peer: u64, out: &mut Vec<Effect>) {
         for release in self.state.live_releases() {
-            if let Some(digest) = self.votes.of(self.config.id, release) {
-                let body = PeerBody::Vote { release, digest };
+            if let Some(digest) = self.votes.of(self.config.id, release.index) {
+                let body = PeerBody::Vote { release: release.index, digest };
                 let message = PeerMessage { from: self.config.id, body };
                 out.push(Effect::SendPeer { to: peer, message });
             }

@@ -6,7 +6,7 @@ use crate::core::Controller;
 use crate::core::event::{Effect, Millis, ReadAnswer, ReadRequest};
 use crate::core::evidence::{Verdict, Why};
 use crate::core::fleet::{HostView, Standing};
-use crate::core::state::{Assignment, ChangeKind, ChangeRecord};
+use crate::core::state::{Assignment, ChangeKind, ChangeRecord, ReleaseRecord};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use topology::{Node, Topology};
@@ -393,20 +393,22 @@ impl Controller {
 
     /// Releases that are not served because controllers do not agree about them.
     fn vote_alarms(&self) -> Vec<String> {
-        let live = self.state.live_releases();
-        let open = live.into_iter().filter_map(|index| {
-            let release = self.state.releases.get(&index)?;
-            let own = self.votes.of(self.config.id, index);
-            if self.outvoted.is_none() && own.is_some_and(|own| own != release.digest) {
-                return Some(format!(
-                    "controller {} computes other programs than release {index} holds, as after an upgrade: \
-                     apply the topology again to move the hosts step by step",
-                    self.config.id
-                ));
+        let alarm = |release: &ReleaseRecord| {
+            let own = self.votes.of(self.config.id, release.index)?;
+            let index = release.index;
+            if own == release.digest || self.outvoted.is_some() {
+                return None;
             }
-            None
-        });
-        open.collect()
+            Some(if self.state.settled(release) {
+                format!(
+                    "this controller computes other programs than release {index}, as after an upgrade: apply the \
+                     topology again to move the hosts step by step"
+                )
+            } else {
+                format!("this controller computes other programs than release {index}: it is not served here")
+            })
+        };
+        self.state.live_releases().into_iter().filter_map(alarm).collect()
     }
 
     fn change(&self, change: &ChangeRecord) -> rest::Change {

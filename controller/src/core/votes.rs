@@ -44,6 +44,12 @@ impl Votes {
         decided.map_or(Verdict::Open, |(digest, _)| Verdict::Decided(digest))
     }
 
+    /// Whether at least `majority` replicas computed something else than the release says.
+    pub(crate) fn rejected(&self, release: &ReleaseRecord, majority: usize) -> bool {
+        let votes = self.by_release.get(&release.index).into_iter().flat_map(BTreeMap::values);
+        votes.filter(|digest| **digest != release.digest).count() >= majority
+    }
+
     /// Replicas that computed `digest`, sorted.
     pub(crate) fn agreeing(&self, release: u64, digest: Digest) -> Vec<u64> {
         let votes = self.by_release.get(&release).into_iter().flatten();

@@ -501,9 +501,17 @@ impl State {
         Some(Key { topology, facts: facts.clone() })
     }
 
-    /// Releases that an assignment refers to, sorted.
-    pub(crate) fn live_releases(&self) -> BTreeSet<u64> {
-        self.assignments.values().map(|assignment| assignment.generation.index).collect()
+    /// Releases that an assignment refers to and that are not void, in the order of the log.
+    pub(crate) fn live_releases(&self) -> Vec<&ReleaseRecord> {
+        let indexes: BTreeSet<u64> =
+            self.assignments.values().map(|assignment| assignment.generation.index).collect();
+        let releases = indexes.iter().filter_map(|index| self.releases.get(index));
+        releases.filter(|release| !release.void).collect()
+    }
+
+    /// Whether the release that an assignment comes from is void: nobody is served it.
+    pub(crate) fn is_void(&self, assignment: &Assignment) -> bool {
+        self.releases.get(&assignment.generation.index).is_some_and(|release| release.void)
     }
 
     /// Whether the log itself shows that a majority computed this release: the next step is only released after

@@ -69,6 +69,9 @@ pub(super) struct Cluster {
     pub(super) cut: BTreeSet<(u64, u64)>,
     /// Replicas that compute something else.
     pub(super) wrong: BTreeSet<u64>,
+    /// Of a hundred messages between controllers so many are lost.
+    pub(super) loss_percent: u64,
+    losses: crate::core::draw::Draw,
     pub(super) snapshots: u64,
     /// Releases to agents: host, generation, digest.
     pub(super) sent: Vec<(String, Generation, Digest)>,
@@ -97,6 +100,8 @@ impl Cluster {
             replies: BTreeMap::new(),
             cut: BTreeSet::new(),
             wrong: BTreeSet::new(),
+            loss_percent: 0,
+            losses: crate::core::draw::Draw::new(1, 1),
             snapshots: 0,
             sent: Vec::new(),
         };
@@ -141,6 +146,10 @@ impl Cluster {
         self.nodes.keys().copied().collect()
     }
 
+    pub(super) fn running(&self) -> Vec<u64> {
+        self.ids().into_iter().filter(|id| self.nodes[id].core.is_some()).collect()
+    }
+
     pub(super) fn core(&self, id: u64) -> &Controller {
         self.nodes[&id].core.as_ref().unwrap()
     }
@@ -162,7 +171,8 @@ impl Cluster {
         for effect in effects {
             match effect {
                 Effect::SendPeer { to, message } => {
-                    if !self.cut.contains(&(id, to)) {
+                    let lost = self.losses.next() % 100 < self.loss_percent;
+                    if !lost && !self.cut.contains(&(id, to)) {
                         self.after(DELAY_MS, Item::Peer { to, bytes: message.encode() });
                     }
                 }

@@ -6,6 +6,7 @@ mod changes;
 mod facts;
 mod harness;
 mod replication;
+mod soak;
 
 use harness::Cluster;
 
