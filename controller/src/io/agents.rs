@@ -70,7 +70,8 @@ impl Outbox {
     async fn next(&self) -> Result<ToAgent, String> {
         loop {
             let found = self.with(|waiting| {
-                let next = waiting.welcome.take().or_else(|| waiting.offer.take()).or_else(|| waiting.pulse.take());
+                let next =
+                    waiting.welcome.take().or_else(|| waiting.offer.take()).or_else(|| waiting.pulse.take());
                 next.map(Ok).or_else(|| waiting.closed.clone().map(Err))
             });
             match found {
@@ -154,12 +155,16 @@ impl Fleet for Service {
             .await
             .map_err(|_| Status::deadline_exceeded("a session begins with a hello"))?;
         let hello = first.ok_or_else(|| Status::cancelled("the stream ended"))??;
-        let hello = ToController::try_from(hello).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let hello =
+            ToController::try_from(hello).map_err(|error| Status::invalid_argument(error.to_string()))?;
         match &hello {
             ToController::Hello(hello) if hello.host == host => {}
             ToController::Hello(hello) => {
                 warn!(certificate = %host, hello = %hello.host, "an agent claims to be another host");
-                let why = format!("the certificate is for {host}, the hello says {}: an agent acts as its own host", hello.host);
+                let why = format!(
+                    "the certificate is for {host}, the hello says {}: an agent acts as its own host",
+                    hello.host
+                );
                 return Err(Status::permission_denied(why));
             }
             _ => return Err(Status::invalid_argument("a session begins with a hello")),
@@ -222,7 +227,9 @@ async fn listen(
 async fn speak(outbox: &Outbox, sender: &mpsc::Sender<Result<proto::ToAgent, Status>>) -> String {
     loop {
         // A place first, then the message: what waits may be replaced by something newer until it is sent.
-        let Ok(place) = sender.reserve().await else { return "the agent does not listen any more".to_string() };
+        let Ok(place) = sender.reserve().await else {
+            return "the agent does not listen any more".to_string();
+        };
         match outbox.next().await {
             Ok(message) => place.send(Ok((&message).into())),
             Err(reason) => {

@@ -163,7 +163,11 @@ impl Shell {
 
     /// A disk that is so far behind is as good as failed: the core has a bounded number of writes out.
     fn disk(&self, job: Job) -> Result<()> {
-        self.outlets.disk.jobs.try_send(job).map_err(|_| anyhow!("the disk takes no more: it failed or is far too slow"))
+        self.outlets
+            .disk
+            .jobs
+            .try_send(job)
+            .map_err(|_| anyhow!("the disk takes no more: it failed or is far too slow"))
     }
 }
 
