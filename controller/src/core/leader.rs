@@ -216,15 +216,26 @@ impl Controller {
         if let Some(proposal) = self.next_put(out) {
             return Some(proposal);
         }
-        let running: Vec<u64> =
-            self.state.changes.values().filter(|change| change.runs()).map(|change| change.number).collect();
-        for number in running {
+        for number in self.changes_in_work() {
             let change = self.state.changes.get(&number)?.clone();
             if let Some(command) = self.advance(&change, now, out) {
                 return Some(self.own(command));
             }
         }
         None
+    }
+
+    /// Changes that have not ended, and the newest intent's when hosts have nothing but a void release.
+    fn changes_in_work(&self) -> Vec<u64> {
+        let running = self.state.changes.values().filter(|change| change.runs());
+        let mut numbers: Vec<u64> = running.map(|change| change.number).collect();
+        if let Some(intent) = self.state.head()
+            && self.state.changes.get(&intent.change).is_some_and(|one| one.state == ChangeState::Done)
+            && self.state.assignments.values().any(|assignment| self.state.is_void(assignment))
+        {
+            numbers.push(intent.change);
+        }
+        numbers
     }
 
     /// A cluster founded anew over running agents must begin above what they hold.
@@ -509,7 +520,7 @@ impl Controller {
         // do always follows from what hosts are assigned.
         let rest = steps(&running, &wanted, &topology.safety);
         let Some(next) = rest.first() else {
-            return Some(done(change.number, self.left_behind(&topology)));
+            return change.runs().then(|| done(change.number, self.left_behind(&topology)));
         };
         let hosts = (next.hosts.iter())
             .filter_map(|host| {
@@ -557,7 +568,8 @@ impl Controller {
         for host in hosts {
             let Some(assignment) = self.state.assignments.get(host) else { continue };
             let overtaken = assignment.generation.index != change.release;
-            if overtaken && change.kind == ChangeKind::Failure {
+            // What is void is released again before anything else.
+            if overtaken && change.kind == ChangeKind::Failure || self.state.is_void(assignment) {
                 continue;
             }
             match self.fleet.host(host).map(|view| view.standing(assignment)) {

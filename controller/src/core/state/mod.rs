@@ -329,9 +329,13 @@ impl State {
         let Some(change) = self.changes.get(&release.change) else {
             return Err(format!("a release for change {}, which does not exist", release.change));
         };
-        // The next step, or the one in work once more because its release is void.
-        if !change.runs() || (release.step != change.step && release.step.checked_add(1) != Some(change.step))
-        {
+        let next = release.step == change.step;
+        let again = release.step.checked_add(1) == Some(change.step);
+        // A change that is done is opened again when what it rests on turns out to be void.
+        let reopened = change.state == ChangeState::Done
+            && change.kind == ChangeKind::Intent
+            && change.revision == self.head_revision;
+        if !(change.runs() && (next || again) || reopened && next) {
             return Ok(OutcomeKind::Rebase);
         }
         self.check_assigned(&release.hosts)?;

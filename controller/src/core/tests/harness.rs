@@ -72,6 +72,8 @@ pub(super) struct Cluster {
     /// Of a hundred messages between controllers so many are lost.
     pub(super) loss_percent: u64,
     losses: crate::core::draw::Draw,
+    /// Votes between controllers are lost.
+    pub(super) deaf_to_votes: bool,
     pub(super) snapshots: u64,
     /// Releases to agents: host, generation, digest.
     pub(super) sent: Vec<(String, Generation, Digest)>,
@@ -102,6 +104,7 @@ impl Cluster {
             wrong: BTreeSet::new(),
             loss_percent: 0,
             losses: crate::core::draw::Draw::new(1, 1),
+            deaf_to_votes: false,
             snapshots: 0,
             sent: Vec::new(),
         };
@@ -172,6 +175,8 @@ impl Cluster {
             match effect {
                 Effect::SendPeer { to, message } => {
                     let lost = self.losses.next() % 100 < self.loss_percent;
+                    let vote = matches!(message.body, wire::peer::PeerBody::Vote { .. });
+                    let lost = lost || (vote && self.deaf_to_votes);
                     if !lost && !self.cut.contains(&(id, to)) {
                         self.after(DELAY_MS, Item::Peer { to, bytes: message.encode() });
                     }

@@ -279,3 +279,31 @@ fn what_is_stored_is_checked() {
         assert!(matches!(error, StartError::Config { .. }), "{error}");
     }
 }
+
+#[test]
+fn a_void_release_of_a_change_that_ended_is_made_good_by_the_newest_change() {
+    let mut cluster = running(3);
+    let leader = cluster.elect();
+    cluster.wrong.insert(leader);
+    // Votes do not get through, so that the wrong leader goes on unhindered: its release of change 2, and change 3
+    // that finds nothing left to do.
+    let others: Vec<u64> = cluster.ids().into_iter().filter(|id| *id != leader).collect();
+    cluster.deaf_to_votes = true;
+    for _ in 0..2 {
+        let id = cluster.put(leader, &dearer());
+        assert_eq!(cluster.answer(id).code, "accepted");
+        cluster.run(100);
+    }
+    assert_eq!((cluster.state_of(2).as_str(), cluster.state_of(3).as_str()), ("halted", "done"));
+    cluster.deaf_to_votes = false;
+    cluster.until(3_000, "another leader", |cluster| cluster.leader().is_some_and(|now| now != leader));
+    for host in ["a", "b", "c"] {
+        cluster.disconnect(host);
+        cluster.connect(host, others[0]);
+    }
+    cluster.until(3_000, "made good", |cluster| {
+        cluster.converged() && cluster.agents["a"].held.as_ref().is_some_and(|held| held.revision == 3)
+    });
+    assert!(cluster.sent.iter().all(|(_, _, digest)| *digest != Digest([9; 32])));
+    cluster.until(1_000, "done", |cluster| cluster.state_of(3) == "done");
+}
