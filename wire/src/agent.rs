@@ -448,9 +448,9 @@ impl TryFrom<proto::ToAgent> for ToAgent {
             Body::Offer(offer) => ToAgent::Offer(Box::new(read_offer(offer)?)),
             Body::Pulse(pulse) => {
                 let assigned = match pulse.generation {
-                    None => None,
-                    Some(generation) => Some((
-                        read_generation(DOWN, Some(generation), "pulse.generation")?,
+                    None if pulse.digest.is_empty() => None,
+                    generation => Some((
+                        read_generation(DOWN, generation, "pulse.generation")?,
                         DOWN.digest(&pulse.digest, "pulse.digest")?,
                     )),
                 };
@@ -660,7 +660,12 @@ fn read_group(group: proto::Group) -> Result<Group, DecodeError> {
     }
     let member = |member: proto::Member| -> Result<Member, DecodeError> {
         let weight = u16::try_from(member.weight).ok().filter(|weight| (1..=256).contains(weight));
-        let weight = PROGRAM.need(weight, "a weight from 1 to 256")?;
+        let weight = weight.ok_or_else(|| {
+            PROGRAM.bad(format!(
+                "a member of group {:#x} has weight {}, must be 1 to 256",
+                group.id, member.weight
+            ))
+        })?;
         Ok(Member { nexthop: member.nexthop, weight })
     };
     let members: Vec<Member> = group.members.into_iter().map(member).collect::<Result<_, _>>()?;

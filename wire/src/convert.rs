@@ -46,15 +46,17 @@ impl Format {
         if let Ok(four) = <[u8; 4]>::try_from(bytes) {
             return Ok(IpAddr::from(four));
         }
-        self.array::<16>(bytes, name).map(IpAddr::from)
+        let sixteen = <[u8; 16]>::try_from(bytes);
+        sixteen
+            .map(IpAddr::from)
+            .map_err(|_| self.bad(format!("{name} has {} bytes, must have 4 or 16", bytes.len())))
     }
 
     /// An address with its prefix length; host bits may be set.
     pub(crate) fn network(self, bytes: &[u8], length: u32, name: &str) -> Result<IpNetwork, DecodeError> {
         let address = self.address(bytes, name)?;
-        let length =
-            u8::try_from(length).map_err(|_| self.bad(format!("{name} has prefix length {length}")))?;
-        IpNetwork::new(address, length).map_err(|error| self.bad(format!("{name}: {error}")))
+        let network = u8::try_from(length).ok().and_then(|short| IpNetwork::new(address, short).ok());
+        network.ok_or_else(|| self.bad(format!("{name} {address} has prefix length {length}")))
     }
 
     /// A prefix: no host bits.

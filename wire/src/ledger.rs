@@ -1,5 +1,4 @@
 //! The agent's ledger: what is in force, what was confirmed, the fence.
-
 //!
 //! On disk: 8 bytes `BALLEDGR`, format version (u32, big endian), length of the body (u64, big endian), BLAKE3 over magic, version
 //! and body, the body (protobuf).

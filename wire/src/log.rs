@@ -338,6 +338,7 @@ fn read_command(command: proto::log_entry::Command) -> Result<Command, DecodeErr
     use proto::log_entry::Command as In;
     Ok(match command {
         In::Found(proto::Found { incarnation, cluster, operator_key }) => {
+            LOG.array::<32>(&operator_key, "found.operator_key")?;
             Command::Found { incarnation, cluster, operator_key }
         }
         In::Intent(intent) => Command::Intent(Intent {
@@ -360,8 +361,9 @@ fn read_command(command: proto::log_entry::Command) -> Result<Command, DecodeErr
         In::Release(release) => Command::Release(read_release(release)?),
         In::Void(proto::Void { release, reason }) => Command::Void { release, reason },
         In::Progress(proto::Progress { change, state, reason }) => {
-            let state = ChangeState::from_number(state);
-            Command::Progress { change, state: LOG.need(state, "a state that is known")?, reason }
+            let known = ChangeState::from_number(state);
+            let state = known.ok_or_else(|| LOG.bad(format!("progress.state is {state}")))?;
+            Command::Progress { change, state, reason }
         }
         In::RaiseIncarnation(proto::RaiseIncarnation { above, reason }) => {
             Command::RaiseIncarnation { above, reason }
