@@ -104,8 +104,12 @@ impl Replica {
             ..raft::Config::default()
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let node = RawNode::new(&settings, storage, &logger)
-            .map_err(|error| StartError::Config { id: config.id, why: error.to_string() })?;
+        let bad = |error: raft::Error| StartError::Config { id: config.id, why: error.to_string() };
+        let mut node = RawNode::new(&settings, storage, &logger).map_err(bad)?;
+        if config.peers.len() == 1 {
+            // There is nobody whose leadership it could disturb.
+            node.campaign().map_err(bad)?;
+        }
         let mut draw = Draw::new(config.seed, config.id);
         let campaign_ticks = draw.between(config.election_ticks, 2 * config.election_ticks);
         Ok(Replica {

@@ -307,3 +307,11 @@ fn a_void_release_of_a_change_that_ended_is_made_good_by_the_newest_change() {
     assert!(cluster.sent.iter().all(|(_, _, digest)| *digest != Digest([9; 32])));
     cluster.until(1_000, "done", |cluster| cluster.state_of(3) == "done");
 }
+
+#[test]
+fn one_replica_alone_leads_at_once_and_three_within_a_second() {
+    for (size, within_ms) in [(1, 20), (3, 1_100)] {
+        let mut cluster = Cluster::new(size);
+        cluster.until(within_ms, "a leader", |cluster| cluster.leader().is_some());
+    }
+}
