@@ -125,8 +125,10 @@ pub enum Op {
         /// Address.
         address: IpAddr,
     },
-    /// `RTM_NEWNEXTHOP`, create or replace.
+    /// `RTM_NEWNEXTHOP`.
     PutNexthop {
+        /// Whether ours is there already. A new one never replaces what somebody else put there meanwhile.
+        replace: bool,
         /// Object id.
         id: u32,
         /// Interface.
@@ -134,8 +136,10 @@ pub enum Op {
         /// Gateway.
         gateway: IpAddr,
     },
-    /// `RTM_NEWNEXTHOP` of a group, create or replace.
+    /// `RTM_NEWNEXTHOP` of a group.
     PutGroup {
+        /// As for a nexthop.
+        replace: bool,
         /// Object id.
         id: u32,
         /// Members.
@@ -146,8 +150,10 @@ pub enum Op {
         /// Object id.
         id: u32,
     },
-    /// `RTM_NEWROUTE`, create or replace, by `RTA_NH_ID`.
+    /// `RTM_NEWROUTE`, by `RTA_NH_ID`.
     PutRoute {
+        /// As for a nexthop.
+        replace: bool,
         /// Identity.
         key: RouteKey,
         /// Content.

@@ -159,7 +159,8 @@ impl Work<'_> {
 
     fn nexthops(&mut self) {
         for (id, (interface, gateway)) in &self.desired.nexthops {
-            let op = Op::PutNexthop { id: *id, interface: interface.clone(), gateway: *gateway };
+            let replace = self.actual.nexthops.contains_key(id);
+            let op = Op::PutNexthop { replace, id: *id, interface: interface.clone(), gateway: *gateway };
             if self.taken(*id) {
                 self.refused(
                     object(&op),
@@ -196,18 +197,16 @@ impl Work<'_> {
             }
             self.usable.insert(*id);
             let whole = legs.len() == members.len();
-            let right = self
-                .actual
-                .nexthops
-                .get(id)
-                .is_some_and(|found| found.kind == NexthopKind::Group(legs.clone()));
+            let found = self.actual.nexthops.get(id);
+            let replace = found.is_some();
+            let right = found.is_some_and(|found| found.kind == NexthopKind::Group(legs.clone()));
             if !whole {
                 self.pending(name, format!("has {} of {} legs", legs.len(), members.len()));
             }
             match (right, whole) {
                 (true, true) => self.out.installed += 1,
                 (true, false) => {}
-                (false, _) => self.out.ops.push(Op::PutGroup { id: *id, members: legs }),
+                (false, _) => self.out.ops.push(Op::PutGroup { replace, id: *id, members: legs }),
             }
         }
     }
@@ -222,8 +221,9 @@ impl Work<'_> {
             } else if !self.usable.contains(&value.group) {
                 self.pending(route(key), format!("group {:#x} cannot be installed now", value.group));
             } else {
-                let right = self.actual.routes.get(key).is_some_and(|found| found.value == Some(*value));
-                self.settle(right, || Op::PutRoute { key: *key, value: *value });
+                let found = self.actual.routes.get(key);
+                let right = found.is_some_and(|found| found.value == Some(*value));
+                self.settle(right, || Op::PutRoute { replace: found.is_some(), key: *key, value: *value });
             }
         }
     }

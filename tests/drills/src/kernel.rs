@@ -204,13 +204,13 @@ impl SimKernel {
                     return Err(refused(ESRCH, "No such process"));
                 }
             }
-            Op::PutNexthop { id, interface, gateway } => self.put_nexthop(*id, interface, *gateway)?,
-            Op::PutGroup { id, members } => self.put_group(*id, members)?,
+            Op::PutNexthop { id, interface, gateway, .. } => self.put_nexthop(*id, interface, *gateway)?,
+            Op::PutGroup { id, members, .. } => self.put_group(*id, members)?,
             Op::DelNexthop { id } => {
                 self.nexthops.remove(id).ok_or_else(|| refused(ESRCH, "No such process"))?;
                 self.cascade();
             }
-            Op::PutRoute { key, value } => self.put_route(*key, *value)?,
+            Op::PutRoute { key, value, .. } => self.put_route(*key, *value)?,
             Op::DelRoute { key } => match self.routes.get(key) {
                 Some(route) if route.ours => {
                     self.routes.remove(key);
@@ -303,6 +303,7 @@ mod tests {
         kernel.set_carrier("eth2", true);
         let value = |group| RouteValue { group, preferred_source: None };
         let single = |id, interface: &str| Op::PutNexthop {
+            replace: false,
             id,
             interface: interface.to_string(),
             gateway: "fe80::2".parse().unwrap(),
@@ -311,10 +312,10 @@ mod tests {
         let ops = [
             single(1, "eth1"),
             single(2, "eth2"),
-            Op::PutGroup { id: 11, members: vec![member(1)] },
-            Op::PutGroup { id: 12, members: vec![member(2)] },
-            Op::PutRoute { key: route("10.0.0.0/24", 100), value: value(11) },
-            Op::PutRoute { key: route("10.0.0.0/24", 200), value: value(12) },
+            Op::PutGroup { replace: false, id: 11, members: vec![member(1)] },
+            Op::PutGroup { replace: false, id: 12, members: vec![member(2)] },
+            Op::PutRoute { replace: false, key: route("10.0.0.0/24", 100), value: value(11) },
+            Op::PutRoute { replace: false, key: route("10.0.0.0/24", 200), value: value(12) },
         ];
         assert!(kernel.apply(&ops).iter().all(Result::is_ok));
         kernel
@@ -345,7 +346,7 @@ mod tests {
     #[test]
     fn a_group_of_an_unknown_member_is_refused_alone() {
         let mut kernel = programmed();
-        let bad = Op::PutGroup { id: 13, members: vec![Member { nexthop: 99, weight: 1 }] };
+        let bad = Op::PutGroup { replace: false, id: 13, members: vec![Member { nexthop: 99, weight: 1 }] };
         let results = kernel.apply(&[bad, Op::DelRoute { key: route("10.0.0.0/24", 200) }]);
         assert_eq!((results[0].is_err(), results[1].is_ok()), (true, true));
     }

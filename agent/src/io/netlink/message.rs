@@ -4,7 +4,7 @@ use super::nexthop;
 use crate::core::kernel::{Op, OpError, PROTOCOL};
 use ipnetwork::IpNetwork;
 use netlink_packet_core::NetlinkSerializable;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST};
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope,
 };
@@ -58,7 +58,7 @@ pub(super) fn request(op: &Op, index: impl Fn(&str) -> Option<u32>) -> Result<Op
         let text = || format!("there is no interface {interface}");
         index(interface).ok_or_else(|| OpError { errno: 0, text: text() })
     };
-    let put = NLM_F_CREATE | NLM_F_REPLACE;
+    let put = create(true);
     Ok(Some(match op {
         Op::SetSysctl { .. } => return Ok(None),
         Op::SetMtu { interface, mtu } => {
@@ -79,19 +79,26 @@ pub(super) fn request(op: &Op, index: impl Fn(&str) -> Option<u32>) -> Result<Op
         Op::DelNeighbour { interface, address } => {
             Request::route(&RouteNetlinkMessage::DelNeighbour(neighbour(on(interface)?, *address)), 0)
         }
-        Op::PutNexthop { id, interface, gateway } => {
+        Op::PutNexthop { replace, id, interface, gateway } => {
             let body = nexthop::single(*id, on(interface)?, *gateway);
-            Request::nexthop(nexthop::RTM_NEWNEXTHOP, body, put)
+            Request::nexthop(nexthop::RTM_NEWNEXTHOP, body, create(*replace))
         }
-        Op::PutGroup { id, members } => {
-            Request::nexthop(nexthop::RTM_NEWNEXTHOP, nexthop::group(*id, members), put)
+        Op::PutGroup { replace, id, members } => {
+            let body = nexthop::group(*id, members);
+            Request::nexthop(nexthop::RTM_NEWNEXTHOP, body, create(*replace))
         }
         Op::DelNexthop { id } => Request::nexthop(nexthop::RTM_DELNEXTHOP, nexthop::removal(*id), 0),
-        Op::PutRoute { key, value } => {
-            Request::route(&RouteNetlinkMessage::NewRoute(route(key, Some(value))), put)
+        Op::PutRoute { replace, key, value } => {
+            let message = RouteNetlinkMessage::NewRoute(route(key, Some(value)));
+            Request::route(&message, create(*replace))
         }
         Op::DelRoute { key } => Request::route(&RouteNetlinkMessage::DelRoute(route(key, None)), 0),
     }))
+}
+
+/// A new object never replaces one that is there already: that would be another owner's.
+fn create(replace: bool) -> u16 {
+    NLM_F_CREATE | if replace { NLM_F_REPLACE } else { NLM_F_EXCL }
 }
 
 /// The family of an address.
@@ -112,9 +119,12 @@ fn address(index: u32, network: IpNetwork) -> AddressMessage {
     if ip.is_ipv6() {
         // Without duplicate-address detection: there is nobody else on a point-to-point link, and a tentative address
         // cannot be a preferred source.
-        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Noprefixroute));
-    } else if network.prefix() < 32 {
-        message.attributes.push(AddressAttribute::Flags(AddressFlags::Permanent));
+        let mut flags = AddressFlags::Nodad;
+        if network.prefix() == 128 {
+            // Nothing else is on that prefix, and the local table has the address itself.
+            flags |= AddressFlags::Noprefixroute;
+        }
+        message.attributes.push(AddressAttribute::Flags(flags));
     }
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
     message

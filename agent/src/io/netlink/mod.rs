@@ -1,6 +1,7 @@
 //! Kernel programming over netlink, at the kernel's own speed: many messages in each send, one acknowledgement, errors by
 //! number with the kernel's own words. Runs on a thread of its own and blocks there.
 
+mod attribute;
 mod message;
 mod nexthop;
 mod read;

@@ -1,5 +1,7 @@
 //! Nexthop objects (`RTM_NEWNEXTHOP` and kin, `linux/nexthop.h`), which netlink-packet-route does not have.
 
+use super::attribute::{Attributes, append, number};
+use super::read::ip;
 use crate::core::kernel::{ActualNexthop, NexthopKind, PROTOCOL};
 use plan::program::Member;
 use std::collections::BTreeMap;
@@ -38,16 +40,16 @@ pub(super) fn single(id: u32, oif: u32, gateway: IpAddr) -> Vec<u8> {
         IpAddr::V6(v6) => (AF_INET6, v6.octets().to_vec()),
     };
     let mut body = header(family, PROTOCOL);
-    attribute(&mut body, NHA_ID, &id.to_ne_bytes());
-    attribute(&mut body, NHA_OIF, &oif.to_ne_bytes());
-    attribute(&mut body, NHA_GATEWAY, &octets);
+    append(&mut body, NHA_ID, &id.to_ne_bytes());
+    append(&mut body, NHA_OIF, &oif.to_ne_bytes());
+    append(&mut body, NHA_GATEWAY, &octets);
     body
 }
 
 /// Body of a message that makes or replaces a group.
 pub(super) fn group(id: u32, members: &[Member]) -> Vec<u8> {
     let mut body = header(AF_UNSPEC, PROTOCOL);
-    attribute(&mut body, NHA_ID, &id.to_ne_bytes());
+    append(&mut body, NHA_ID, &id.to_ne_bytes());
     let mut legs = Vec::with_capacity(members.len() * 8);
     for member in members {
         legs.extend(member.nexthop.to_ne_bytes());
@@ -55,38 +57,29 @@ pub(super) fn group(id: u32, members: &[Member]) -> Vec<u8> {
         let [low, high] = member.weight.saturating_sub(1).to_le_bytes();
         legs.extend([low, high, 0, 0]);
     }
-    attribute(&mut body, NHA_GROUP, &legs);
+    append(&mut body, NHA_GROUP, &legs);
     body
 }
 
 /// Body of a message that removes an object of either kind.
 pub(super) fn removal(id: u32) -> Vec<u8> {
     let mut body = header(AF_UNSPEC, 0);
-    attribute(&mut body, NHA_ID, &id.to_ne_bytes());
+    append(&mut body, NHA_ID, &id.to_ne_bytes());
     body
-}
-
-fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    body.extend((4 + value.len() as u16).to_ne_bytes());
-    body.extend(kind.to_ne_bytes());
-    body.extend(value);
-    body.resize(body.len().next_multiple_of(4), 0);
 }
 
 /// Reads one object of a dump; `None` when the message is damaged. Interfaces are named by `names`.
 pub(super) fn parse(body: &[u8], names: &BTreeMap<u32, String>) -> Option<(u32, ActualNexthop)> {
     let protocol = *body.get(2)?;
-    let attributes = attributes(body.get(HEADER_BYTES..)?);
-    let number = |kind: u16| {
-        attributes.get(&kind).and_then(|value| Some(u32::from_ne_bytes((*value).try_into().ok()?)))
-    };
-    let has = |kind: u16| attributes.contains_key(&kind);
+    let attributes = Attributes(body.get(HEADER_BYTES..)?);
+    let number = |kind: u16| attributes.find(kind).and_then(|value| number(value, 0));
+    let has = |kind: u16| attributes.find(kind).is_some();
     let id = number(NHA_ID)?;
     let other = [NHA_BLACKHOLE, NHA_FDB, NHA_ENCAP, NHA_RES_GROUP].into_iter().any(has);
-    let kind = match (attributes.get(&NHA_GROUP), attributes.get(&NHA_GATEWAY)) {
+    let kind = match (attributes.find(NHA_GROUP), attributes.find(NHA_GATEWAY)) {
         (Some(legs), _) if !other => NexthopKind::Group(members(legs)),
         (None, Some(gateway)) if !other => {
-            match (address(gateway), number(NHA_OIF).and_then(|oif| names.get(&oif))) {
+            match (ip(gateway), number(NHA_OIF).and_then(|oif| names.get(&oif))) {
                 (Some(gateway), Some(interface)) => {
                     NexthopKind::Single { interface: interface.clone(), gateway }
                 }
@@ -108,25 +101,6 @@ fn members(legs: &[u8]) -> Vec<Member> {
         .collect();
     members.sort();
     members
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    <[u8; 4]>::try_from(bytes)
-        .map(IpAddr::from)
-        .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
-        .ok()
-}
-
-/// Type -> value, flags of the type cut off; what is damaged ends the list.
-pub(super) fn attributes(mut bytes: &[u8]) -> BTreeMap<u16, &[u8]> {
-    let mut found = BTreeMap::new();
-    while let [a, b, c, d, ..] = *bytes {
-        let (length, kind) = (usize::from(u16::from_ne_bytes([a, b])), u16::from_ne_bytes([c, d]) & 0x3fff);
-        let Some(value) = bytes.get(4..length) else { break };
-        found.insert(kind, value);
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-    }
-    found
 }
 
 #[cfg(test)]

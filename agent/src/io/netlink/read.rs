@@ -1,28 +1,38 @@
 //! Dumps of the kernel's tables to one complete [`Actual`]; a table that could not be read fails the whole reading.
+//!
+//! Messages are read by hand, a few attributes of each: what others have put into the tables may be of any kind, and there
+//! may be very much of it (a full BGP table), so it is passed over without being understood.
 
-use super::message::Request;
+use super::attribute::{Attributes, array, number};
+use super::message::{Request, family};
 use super::nexthop;
-use super::socket::{Received, RequestSocket};
-use crate::core::kernel::{Actual, ActualNexthop, ActualRoute, Link, PROTOCOL};
+use super::socket::RequestSocket;
+use crate::core::kernel::{Actual, ActualNexthop, ActualRoute, Link};
 use crate::core::ownership::{address_is_ours, neighbour_is_ours, route_is_ours};
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourMessage,
-};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::neighbour::NeighbourMessage;
+use netlink_packet_route::route::RouteMessage;
 use plan::objects::{RouteKey, RouteValue};
 use plan::program::{METRIC_BACKUP, METRIC_PRIMARY, TABLE_MAIN};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_NEWADDR: u16 = 20;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_NEWNEIGH: u16 = 28;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 
 /// Reads everything but the sysctls.
 pub(super) fn read(socket: &mut RequestSocket) -> Result<Actual, String> {
     let links = links(socket)?;
-    let names: BTreeMap<u32, String> = links.iter().map(|(name, link)| (link.index, name.clone())).collect();
+    let names: Names = links.iter().map(|(name, link)| (link.index, name.clone())).collect();
     let (routes, foreign_routes) = routes(socket)?;
     Ok(Actual {
         addresses: addresses(socket, &names)?,
@@ -35,204 +45,216 @@ pub(super) fn read(socket: &mut RequestSocket) -> Result<Actual, String> {
     })
 }
 
-/// Dumps one table; `keep` turns a message into an entry or passes over it.
-fn dump<K: Ord, V>(
-    socket: &mut RequestSocket,
-    table: &str,
-    request: &Request,
-    keep: impl Fn(Received<'_>) -> Result<Option<(K, V)>, String>,
-) -> Result<BTreeMap<K, V>, String> {
-    let found = std::cell::RefCell::new(BTreeMap::new());
-    let damaged = std::cell::RefCell::new(None);
-    let each = |message: Received<'_>| match keep(message) {
-        Ok(Some((key, value))) => {
-            found.borrow_mut().insert(key, value);
-        }
-        Ok(None) => {}
-        Err(why) => {
-            damaged.borrow_mut().get_or_insert(why);
-        }
-    };
-    socket
-        .dump(request, each, || found.borrow_mut().clear())
-        .map_err(|error| format!("the kernel's {table} cannot be read: {error}"))?;
-    match damaged.into_inner() {
-        Some(why) => Err(format!("the kernel's {table} cannot be understood: {why}")),
-        None => Ok(found.into_inner()),
+/// ifindex -> interface name.
+type Names = BTreeMap<u32, String>;
+
+/// A message that is too short for its own fixed part.
+struct Damaged;
+
+/// An entry of a table, or nothing where the message is of no interest.
+type Entry<K, V> = Result<Option<(K, V)>, Damaged>;
+
+impl From<Damaged> for String {
+    fn from(_: Damaged) -> String {
+        "a message is cut off".to_string()
     }
 }
 
-fn parse(message: &Received<'_>) -> Result<RouteNetlinkMessage, String> {
-    let mut header = NetlinkHeader::default();
-    header.message_type = message.kind;
-    RouteNetlinkMessage::deserialize(&header, message.body).map_err(|error| error.to_string())
+/// Dumps one table; `keep` turns a message's body into an entry or passes over it.
+fn dump<K: Ord, V>(
+    socket: &mut RequestSocket,
+    table: &str,
+    kind: u16,
+    request: &Request,
+    keep: impl Fn(&[u8]) -> Entry<K, V>,
+) -> Result<BTreeMap<K, V>, String> {
+    let found = RefCell::new((BTreeMap::new(), Ok(())));
+    let each = |received: u16, body: &[u8]| match keep(body) {
+        _ if received != kind => {}
+        Ok(Some((key, value))) => {
+            found.borrow_mut().0.insert(key, value);
+        }
+        Ok(None) => {}
+        Err(damaged) => found.borrow_mut().1 = Err(damaged),
+    };
+    socket
+        .dump(request, each, || *found.borrow_mut() = (BTreeMap::new(), Ok(())))
+        .map_err(|error| format!("the kernel's {table} cannot be read: {error}"))?;
+    let (entries, whole) = found.into_inner();
+    whole.map_err(|damaged| format!("the kernel's {table} cannot be read: {}", String::from(damaged)))?;
+    Ok(entries)
 }
 
 /// All interfaces.
 pub(super) fn links(socket: &mut RequestSocket) -> Result<BTreeMap<String, Link>, String> {
     let request = Request::route(&RouteNetlinkMessage::GetLink(LinkMessage::default()), 0);
-    dump(socket, "links", &request, |message| match parse(&message)? {
-        RouteNetlinkMessage::NewLink(link) => Ok(link_of(&link)),
-        _ => Ok(None),
-    })
+    dump(socket, "links", RTM_NEWLINK, &request, link)
 }
 
-fn link_of(message: &LinkMessage) -> Option<(String, Link)> {
-    let flags = message.header.flags;
+/// `struct ifinfomsg` and `IFLA_*` (`linux/if_link.h`).
+fn link(body: &[u8]) -> Entry<String, Link> {
+    const IFLA_ADDRESS: u16 = 1;
+    const IFLA_IFNAME: u16 = 3;
+    const IFLA_MTU: u16 = 4;
+    const IFLA_STATS64: u16 = 23;
+    const IFF_UP: u32 = 1;
+    // The driver has a carrier; IFF_RUNNING follows later, through the operational state.
+    const IFF_LOWER_UP: u32 = 1 << 16;
+    let index = number(body, 4).ok_or(Damaged)?;
+    let flags = number(body, 8).ok_or(Damaged)?;
+    let attributes = Attributes(body.get(16..).ok_or(Damaged)?);
+    let up = flags & IFF_UP != 0;
+    let carrier = up && flags & IFF_LOWER_UP != 0;
     let mut name = None;
-    let mut link = Link {
-        index: message.header.index,
-        mac: None,
-        up: flags.contains(LinkFlags::Up),
-        // IFF_LOWER_UP: the driver has a carrier; IFF_RUNNING follows later, through the operational state.
-        carrier: flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::LowerUp),
-        mtu: 0,
-        rx_packets: 0,
-        tx_packets: 0,
-    };
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(found) => name = Some(found.clone()),
-            LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().ok(),
-            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
-            LinkAttribute::Stats64(stats) => {
-                (link.rx_packets, link.tx_packets) = (stats.rx_packets, stats.tx_packets)
+    let mut link = Link { index, mac: None, up, carrier, mtu: 0, rx_packets: 0, tx_packets: 0 };
+    for (kind, value) in attributes {
+        match kind {
+            IFLA_ADDRESS => link.mac = value.try_into().ok(),
+            IFLA_IFNAME => {
+                let text = value.split(|byte| *byte == 0).next().unwrap_or(value);
+                name = Some(String::from_utf8_lossy(text).into_owned());
+            }
+            IFLA_MTU => link.mtu = number(value, 0).unwrap_or(0),
+            IFLA_STATS64 => {
+                let counter = |at| array(value, at).map_or(0, u64::from_ne_bytes);
+                (link.rx_packets, link.tx_packets) = (counter(0), counter(8));
             }
             _ => {}
         }
     }
-    Some((name?, link))
+    Ok(name.map(|name| (name, link)))
 }
-
-type OnInterface<A> = (String, A);
 
 fn addresses(
     socket: &mut RequestSocket,
-    names: &BTreeMap<u32, String>,
-) -> Result<BTreeMap<OnInterface<IpNetwork>, bool>, String> {
+    names: &Names,
+) -> Result<BTreeMap<(String, IpNetwork), bool>, String> {
     let request = Request::route(&RouteNetlinkMessage::GetAddress(AddressMessage::default()), 0);
-    dump(socket, "addresses", &request, |message| match parse(&message)? {
-        RouteNetlinkMessage::NewAddress(address) => Ok(address_of(&address, names)),
-        _ => Ok(None),
-    })
+    dump(socket, "addresses", RTM_NEWADDR, &request, |body| address(body, names))
 }
 
-fn address_of(
-    message: &AddressMessage,
-    names: &BTreeMap<u32, String>,
-) -> Option<(OnInterface<IpNetwork>, bool)> {
-    let (mut local, mut address, mut protocol) = (None, None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            AddressAttribute::Local(ip) => local = Some(*ip),
-            AddressAttribute::Address(ip) => address = Some(*ip),
-            AddressAttribute::Protocol(AddressProtocol::Other(number)) => protocol = Some(*number),
-            _ => {}
-        }
-    }
-    let network = IpNetwork::new(local.or(address)?, message.header.prefix_len).ok()?;
-    Some(((names.get(&message.header.index)?.clone(), network), address_is_ours(protocol)))
+/// `struct ifaddrmsg` and `IFA_*` (`linux/if_addr.h`).
+fn address(body: &[u8], names: &Names) -> Entry<(String, IpNetwork), bool> {
+    const IFA_ADDRESS: u16 = 1;
+    const IFA_LOCAL: u16 = 2;
+    const IFA_PROTO: u16 = 11;
+    let [_, prefix_length, ..] = array::<4>(body, 0).ok_or(Damaged)?;
+    let index = number(body, 4).ok_or(Damaged)?;
+    let attributes = Attributes(body.get(8..).ok_or(Damaged)?);
+    // With a peer, IFA_ADDRESS is the peer's.
+    let own = attributes.find(IFA_LOCAL).or_else(|| attributes.find(IFA_ADDRESS));
+    let ours = address_is_ours(attributes.find(IFA_PROTO).and_then(|value| value.first().copied()));
+    let network = own.and_then(ip).and_then(|ip| IpNetwork::new(ip, prefix_length).ok());
+    Ok(network.zip(names.get(&index)).map(|(network, name)| ((name.clone(), network), ours)))
 }
 
-fn neighbours(
-    socket: &mut RequestSocket,
-    names: &BTreeMap<u32, String>,
-) -> Result<BTreeSet<OnInterface<IpAddr>>, String> {
+fn neighbours(socket: &mut RequestSocket, names: &Names) -> Result<BTreeSet<(String, IpAddr)>, String> {
     let request = Request::route(&RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), 0);
-    let found = dump(socket, "neighbours", &request, |message| match parse(&message)? {
-        RouteNetlinkMessage::NewNeighbour(neighbour) => {
-            Ok(neighbour_of(&neighbour, names).map(|key| (key, ())))
-        }
-        _ => Ok(None),
-    })?;
+    let found = dump(socket, "neighbours", RTM_NEWNEIGH, &request, |body| neighbour(body, names))?;
     Ok(found.into_keys().collect())
 }
 
-fn neighbour_of(message: &NeighbourMessage, names: &BTreeMap<u32, String>) -> Option<OnInterface<IpAddr>> {
-    let (mut address, mut protocol, mut managed) = (None, None, false);
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => address = Some(IpAddr::V4(*v4)),
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => address = Some(IpAddr::V6(*v6)),
-            NeighbourAttribute::Protocol(number) => protocol = Some(u8::from(*number)),
-            NeighbourAttribute::ExtFlags(flags) => managed = flags.contains(NeighbourExtFlags::Managed),
-            _ => {}
-        }
+/// `struct ndmsg` and `NDA_*` (`linux/neighbour.h`).
+fn neighbour(body: &[u8], names: &Names) -> Entry<(String, IpAddr), ()> {
+    const NDA_DST: u16 = 1;
+    const NDA_PROTOCOL: u16 = 12;
+    const NDA_FLAGS_EXT: u16 = 15;
+    const NTF_EXT_MANAGED: u32 = 1;
+    let index = number(body, 4).ok_or(Damaged)?;
+    let attributes = Attributes(body.get(12..).ok_or(Damaged)?);
+    let protocol = attributes.find(NDA_PROTOCOL).and_then(|value| value.first().copied());
+    let flags = attributes.find(NDA_FLAGS_EXT).and_then(|value| number(value, 0)).unwrap_or(0);
+    if !neighbour_is_ours(protocol, flags & NTF_EXT_MANAGED != 0) {
+        return Ok(None);
     }
-    let interface = names.get(&message.header.ifindex)?.clone();
-    neighbour_is_ours(protocol, managed).then_some((interface, address?))
+    let to = attributes.find(NDA_DST).and_then(ip);
+    Ok(to.zip(names.get(&index)).map(|(to, name)| ((name.clone(), to), ())))
 }
 
-fn nexthops(
-    socket: &mut RequestSocket,
-    names: &BTreeMap<u32, String>,
-) -> Result<BTreeMap<u32, ActualNexthop>, String> {
+fn nexthops(socket: &mut RequestSocket, names: &Names) -> Result<BTreeMap<u32, ActualNexthop>, String> {
     let request = Request::nexthop(nexthop::RTM_GETNEXTHOP, nexthop::header(0, 0), 0);
-    dump(socket, "nexthop objects", &request, |message| match message.kind {
-        nexthop::RTM_NEWNEXTHOP => match nexthop::parse(message.body, names) {
-            Some(found) => Ok(Some(found)),
-            None => Err("a nexthop object without an id".to_string()),
-        },
-        _ => Ok(None),
+    dump(socket, "nexthop objects", nexthop::RTM_NEWNEXTHOP, &request, |body| {
+        nexthop::parse(body, names).map(Some).ok_or(Damaged)
     })
 }
 
 type Routes = (BTreeMap<RouteKey, ActualRoute>, BTreeSet<RouteKey>);
 
-/// Ours, and foreign ones that stand where ours would.
+/// Ours, and foreign ones that stand where ours would. Both can stand in one place: the kernel lets others append.
 fn routes(socket: &mut RequestSocket) -> Result<Routes, String> {
     let mut ours = BTreeMap::new();
     let mut foreign = BTreeSet::new();
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+    for unspecified in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
         let mut message = RouteMessage::default();
-        message.header.address_family = family;
+        message.header.address_family = family(unspecified);
         // With strict checking the kernel itself leaves the other tables out.
         message.header.table = TABLE_MAIN as u8;
         let request = Request::route(&RouteNetlinkMessage::GetRoute(message), 0);
-        let found = dump(socket, "routes", &request, |message| match parse(&message)? {
-            RouteNetlinkMessage::NewRoute(route) => Ok(route_of(&route)),
-            _ => Ok(None),
-        })?;
-        for (key, (protocol, value)) in found {
-            if route_is_ours(protocol) {
+        for ((key, is_ours), value) in dump(socket, "routes", RTM_NEWROUTE, &request, route)? {
+            if is_ours {
                 ours.insert(key, ActualRoute { value });
-            } else if [METRIC_PRIMARY, METRIC_BACKUP].contains(&key.metric) {
+            } else {
                 foreign.insert(key);
             }
         }
     }
-    debug_assert_eq!(PROTOCOL, 91);
     Ok((ours, foreign))
 }
 
-fn route_of(message: &RouteMessage) -> Option<(RouteKey, (u8, Option<RouteValue>))> {
-    let unspecified: IpAddr = match message.header.address_family {
-        AddressFamily::Inet => IpAddr::from([0; 4]),
-        AddressFamily::Inet6 => IpAddr::from([0; 16]),
-        _ => return None,
-    };
-    let mut key = (unspecified, u32::from(message.header.table), 0);
-    let (mut group, mut preferred_source) = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(address) => key.0 = ip(address)?,
-            RouteAttribute::Table(table) => key.1 = *table,
-            RouteAttribute::Priority(metric) => key.2 = *metric,
-            RouteAttribute::NhId(id) => group = Some(*id),
-            RouteAttribute::PrefSource(address) => preferred_source = ip(address),
+/// `struct rtmsg` and `RTA_*` (`linux/rtnetlink.h`).
+fn route(body: &[u8]) -> Entry<(RouteKey, bool), Option<RouteValue>> {
+    const RTA_DST: u16 = 1;
+    const RTA_PRIORITY: u16 = 6;
+    const RTA_PREFSRC: u16 = 7;
+    const RTA_TABLE: u16 = 15;
+    const RTA_NH_ID: u16 = 30;
+    let [family, prefix_length, _, service] = array(body, 0).ok_or(Damaged)?;
+    let [table, protocol, ..] = array::<4>(body, 4).ok_or(Damaged)?;
+    let attributes = Attributes(body.get(12..).ok_or(Damaged)?);
+    let is_ours = route_is_ours(protocol);
+    let (mut to, mut table, mut metric, mut group, mut preferred_source) =
+        (None, u32::from(table), 0, None, None);
+    for (kind, value) in attributes {
+        match kind {
+            RTA_DST => to = ip(value),
+            RTA_TABLE => table = number(value, 0).unwrap_or(table),
+            RTA_PRIORITY => metric = number(value, 0).unwrap_or(0),
+            RTA_NH_ID => group = number(value, 0),
+            RTA_PREFSRC => preferred_source = ip(value),
             _ => {}
         }
     }
-    let prefix = IpNetwork::new(key.0, message.header.destination_prefix_length).ok()?;
-    let key = RouteKey { table: key.1, prefix, metric: key.2 };
+    // Another type of service is another place for the kernel.
+    if !is_ours && (service != 0 || ![METRIC_PRIMARY, METRIC_BACKUP].contains(&metric)) {
+        return Ok(None);
+    }
+    let to = match (to, family) {
+        (Some(to), _) => to,
+        (None, AF_INET) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        (None, AF_INET6) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        (None, _) => return Ok(None),
+    };
+    let Ok(prefix) = IpNetwork::new(to, prefix_length) else { return Err(Damaged) };
     let value = group.map(|group| RouteValue { group, preferred_source });
-    Some((key, (u8::from(message.header.protocol), value)))
+    Ok(Some(((RouteKey { table, prefix, metric }, is_ours), value)))
 }
 
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
-        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
-        _ => None,
+/// An address of 4 or 16 bytes.
+pub(super) fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let names = BTreeMap::from([(0, "eth1".to_string())]);
+            let _ = (link(&bytes), address(&bytes, &names), neighbour(&bytes, &names), route(&bytes));
+        }
     }
 }

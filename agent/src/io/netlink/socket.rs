@@ -1,7 +1,7 @@
 //! One blocking netlink socket: many messages in one send, errors matched by number, dumps that are whole or not at all.
 
+use super::attribute::Attributes;
 use super::message::Request;
-use super::nexthop::attributes;
 use crate::core::kernel::OpError;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -36,12 +36,6 @@ pub(super) struct RequestSocket {
     sequence: u32,
 }
 
-/// One message of the kernel.
-pub(super) struct Received<'a> {
-    pub(super) kind: u16,
-    pub(super) body: &'a [u8],
-}
-
 impl RequestSocket {
     pub(super) fn open() -> io::Result<RequestSocket> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
@@ -56,29 +50,28 @@ impl RequestSocket {
         Ok(RequestSocket { socket, sequence: 0 })
     }
 
-    /// Carries out requests in order; each stands alone, a refused one does not stop the others.
+    /// Carries out requests in order; each stands alone, a refused one does not stop the others. Where the socket itself
+    /// fails, nothing more is sent: what became of that batch is not known, and only a reading can tell.
     pub(super) fn carry_out(&mut self, requests: &[Request]) -> Vec<Result<(), OpError>> {
         let mut results = Vec::with_capacity(requests.len());
-        let mut rest = requests;
-        while !rest.is_empty() {
+        while results.len() < requests.len() {
+            let rest = &requests[results.len()..];
             let mut bytes = 0;
             let fits = rest.iter().take(BATCH_MESSAGES_MAX).take_while(|request| {
                 bytes += HEADER_BYTES + request.body.len();
                 bytes <= BATCH_BYTES_MAX
             });
             let count = fits.count().max(1);
-            let (batch, later) = rest.split_at(count);
-            rest = later;
-            match self.batch(batch) {
+            match self.batch(&rest[..count]) {
                 Ok(mut refusals) => {
                     results.extend((0..count).map(|at| refusals.remove(&at).map_or(Ok(()), Err)));
                 }
                 Err(error) => {
-                    let lost = OpError {
-                        errno: error.raw_os_error().unwrap_or(0),
-                        text: format!("netlink: {error}"),
-                    };
-                    results.extend((0..count).map(|_| Err(lost.clone())));
+                    let errno = error.raw_os_error().unwrap_or(0);
+                    let lost = |text: String| Err(OpError { errno, text });
+                    results
+                        .extend((0..count).map(|_| lost(format!("the kernel's answer was lost: {error}"))));
+                    results.resize_with(requests.len(), || lost(format!("never sent: {error}")));
                 }
             }
         }
@@ -118,11 +111,11 @@ impl RequestSocket {
         Ok(refusals)
     }
 
-    /// Reads a whole dump; one that was interrupted is begun again, a bounded number of times.
+    /// Reads a whole dump, message type and body of each entry; one that was interrupted is begun again, a bounded number of times.
     pub(super) fn dump(
         &mut self,
         request: &Request,
-        mut each: impl FnMut(Received<'_>),
+        mut each: impl FnMut(u16, &[u8]),
         mut restart: impl FnMut(),
     ) -> io::Result<()> {
         for _ in 0..DUMP_ATTEMPTS {
@@ -135,7 +128,7 @@ impl RequestSocket {
     }
 
     /// Whether the dump was whole.
-    fn dump_once(&mut self, request: &Request, each: &mut impl FnMut(Received<'_>)) -> io::Result<bool> {
+    fn dump_once(&mut self, request: &Request, each: &mut impl FnMut(u16, &[u8])) -> io::Result<bool> {
         self.drain()?;
         self.sequence = self.sequence.wrapping_add(1);
         let mut bytes = Vec::new();
@@ -156,7 +149,7 @@ impl RequestSocket {
                             refusal(body).map_or_else(|| "no answer".to_string(), |refusal| refusal.text);
                         return Err(io::Error::other(text));
                     }
-                    kind => each(Received { kind, body }),
+                    kind => each(kind, body),
                 }
             }
         }
@@ -212,8 +205,8 @@ fn refusal(body: &[u8]) -> Option<OpError> {
     if errno == 0 {
         return None;
     }
-    let words = attributes(body.get(4 + HEADER_BYTES..).unwrap_or(&[]))
-        .get(&NLMSGERR_ATTR_MSG)
+    let words = Attributes(body.get(4 + HEADER_BYTES..).unwrap_or(&[]))
+        .find(NLMSGERR_ATTR_MSG)
         .map(|text| String::from_utf8_lossy(text).trim_end_matches('\0').to_string());
     let text = words.unwrap_or_else(|| nix::errno::Errno::from_raw(errno).desc().to_string());
     Some(OpError { errno, text })

@@ -31,7 +31,9 @@ fn in_namespace(test: &str, act: fn()) {
         }
         act();
     };
-    std::thread::spawn(inside).join().unwrap();
+    if let Err(panic) = std::thread::spawn(inside).join() {
+        std::panic::resume_unwind(panic);
+    }
 }
 
 fn ip(arguments: &str) -> Value {
@@ -78,7 +80,13 @@ fn names(objects: &Objects) -> Vec<String> {
 
 /// Reconciles once and demands that everything is accepted and a second look asks for nothing.
 fn install(kernel: &mut Netlink, desired: &Objects) -> usize {
+    install_but(kernel, desired, &[])
+}
+
+/// The same, with objects that have to be refused.
+fn install_but(kernel: &mut Netlink, desired: &Objects, refused: &[&str]) -> usize {
     let found = reconcile(desired, &kernel.read(&names(desired)).unwrap());
+    assert_eq!(found.refused.iter().map(|one| one.object.as_str()).collect::<Vec<_>>(), refused);
     let results = kernel.apply(&found.ops);
     for (op, result) in found.ops.iter().zip(&results) {
         assert_eq!(result, &Ok(()), "{}", reconcile::object(op));
@@ -116,13 +124,24 @@ fn each_refused_object_is_reported_with_the_kernels_words_and_the_others_are_ins
         install(&mut kernel, &program());
         let absent = "eth9".to_string();
         let ops = [
-            Op::PutGroup { id: 0x5B80_0009, members: vec![Member { nexthop: 0x5B00_0077, weight: 1 }] },
+            Op::PutGroup {
+                replace: false,
+                id: 0x5B80_0009,
+                members: vec![Member { nexthop: 0x5B00_0077, weight: 1 }],
+            },
             Op::PutRoute {
+                replace: false,
                 key: key("10.9.0.0/24", 100),
                 value: RouteValue { group: 0x5B80_0077, preferred_source: None },
             },
-            Op::PutNexthop { id: 0x5B00_0009, interface: absent, gateway: "fe80::2".parse().unwrap() },
+            Op::PutNexthop {
+                replace: false,
+                id: 0x5B00_0009,
+                interface: absent,
+                gateway: "fe80::2".parse().unwrap(),
+            },
             Op::PutRoute {
+                replace: false,
                 key: key("10.8.0.0/24", 100),
                 value: RouteValue { group: 0x5B80_0001, preferred_source: None },
             },
@@ -134,8 +153,12 @@ fn each_refused_object_is_reported_with_the_kernels_words_and_the_others_are_ins
         assert_eq!(errors[2].as_ref().unwrap().text, "there is no interface eth9");
         assert_eq!(errors[3], None);
         ip("link set far2 down");
-        let down =
-            Op::PutNexthop { id: 0x5B00_0008, interface: "eth2".into(), gateway: "fe80::2".parse().unwrap() };
+        let down = Op::PutNexthop {
+            replace: false,
+            id: 0x5B00_0008,
+            interface: "eth2".into(),
+            gateway: "fe80::2".parse().unwrap(),
+        };
         assert_eq!(kernel.apply(&[down])[0].as_ref().unwrap_err().text, "Carrier for nexthop device is down");
     });
 }
@@ -199,18 +222,79 @@ fn what_belongs_to_others_is_neither_hit_nor_taken_for_ours() {
 }
 
 #[test]
+fn what_others_put_there_after_the_reading_is_not_replaced() {
+    in_namespace("what_others_put_there", || {
+        let mut kernel = Netlink::open().unwrap();
+        let desired = program();
+        let late = reconcile(&desired, &kernel.read(&names(&desired)).unwrap());
+        ip("nexthop add id 1526726657 via fe80::9 dev eth1 proto static");
+        ip("route add 10.1.0.0/24 dev eth2 metric 100 proto static");
+        ip("-6 route add 2001:db8:1::/64 dev eth2 metric 100 proto static");
+        let everything = || {
+            (
+                ip("nexthop show id 1526726657"),
+                ip("route show proto static"),
+                ip("-6 route show proto static"),
+            )
+        };
+        let before = everything();
+        let results = kernel.apply(&late.ops);
+        let refused: Vec<String> = late
+            .ops
+            .iter()
+            .zip(&results)
+            .filter_map(|(op, result)| {
+                Some(format!("{}: {}", reconcile::object(op), result.as_ref().err()?.text))
+            })
+            .collect();
+        let expected = [
+            "nexthop 0x5b000001: File exists",
+            "route 10.1.0.0/24 metric 100: File exists",
+            "route 2001:db8:1::/64 metric 100: File exists",
+        ];
+        assert_eq!(refused, expected);
+        assert_eq!(everything(), before);
+    });
+}
+
+#[test]
+fn a_foreign_route_beside_ours_is_seen_in_either_order_and_outlives_ours() {
+    in_namespace("a_foreign_route_beside_ours", || {
+        let mut kernel = Netlink::open().unwrap();
+        let desired = program();
+        ip("route add 10.1.0.0/24 dev eth2 metric 200 proto static");
+        install_but(&mut kernel, &desired, &["route 10.1.0.0/24 metric 200"]);
+        // The kernel lets the same (prefix, metric) be appended; the reading must show both owners.
+        ip("route append 10.1.0.0/24 dev eth2 metric 100 proto static");
+        ip("-6 route append 2001:db8:1::/64 dev eth2 metric 200 proto static");
+        let value = desired.routes[&key("10.1.0.0/24", 200)];
+        let after = kernel.apply(&[Op::PutRoute { replace: false, key: key("10.1.0.0/24", 200), value }]);
+        assert_eq!(after[0].as_ref().unwrap_err().text, "File exists");
+        let actual = kernel.read(&names(&desired)).unwrap();
+        for both in [key("10.1.0.0/24", 100), key("2001:db8:1::/64", 200)] {
+            assert!(actual.foreign_routes.contains(&both) && actual.routes.contains_key(&both), "{both:?}");
+        }
+        let found = reconcile(&desired, &actual);
+        assert_eq!((found.ops.len(), found.refused.len()), (0, 3), "{:?}", found.ops);
+        install(&mut kernel, &Objects::default());
+        assert_eq!(ip("route show proto static").as_array().unwrap().len(), 2);
+        assert_eq!(ip("-6 route show proto static").as_array().unwrap().len(), 1);
+    });
+}
+
+#[test]
 fn thousands_of_routes_go_in_at_once() {
     in_namespace("thousands_of_routes", || {
         let mut kernel = Netlink::open().unwrap();
         let mut desired = program();
-        for number in 0..5_000u32 {
+        for number in 0..10_000u32 {
             let prefix = format!("11.{}.{}.0/24", number / 256, number % 256);
             desired
                 .routes
                 .insert(key(&prefix, 100), RouteValue { group: 0x5B80_0003, preferred_source: None });
         }
         install(&mut kernel, &desired);
-        assert_eq!(ip("route show proto 91").as_array().unwrap().len(), 5_003);
+        assert_eq!(ip("route show proto 91").as_array().unwrap().len(), 10_003);
         assert_eq!(install(&mut kernel, &desired), 0);
     });
 }
