@@ -13,3 +13,4 @@ mod process;
 pub mod record;
 
 pub use crate::lab::{Binaries, End, Lab, Options};
+pub use crate::process::Process;

@@ -1,0 +1,273 @@
+//! The command line's words.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// A software-defined-networking controller that fails static.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ballast",
+    version,
+    after_help = "Exit codes: 0 done or true; 1 the answer is no (invalid file, unreachable pair); 2 usage; 3 refused by a guard;\n\
+                  4 stale revision; 5 controller not reachable; 6 partial (some hosts did not acknowledge in time);\n\
+                  7 halted or rolled back."
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which controllers to ask, and with what.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// Controllers' addresses; the next is tried when one does not answer.
+    #[arg(
+        long,
+        global = true,
+        env = "BALLAST_URL",
+        value_delimiter = ',',
+        value_name = "https://HOST:PORT,..."
+    )]
+    pub(crate) url: Vec<String>,
+    /// The authority's certificate (PEM).
+    #[arg(long, global = true, env = "BALLAST_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// File with the bearer token.
+    #[arg(long, global = true, env = "BALLAST_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check topology files: every problem at once, with place, cause and cure. Offline.
+    Check(Check),
+    /// What would change: hosts, kernel writes, guards, steps.
+    Plan(Plan),
+    /// The program of a host, from a file (offline) or as assigned by the controllers.
+    Program(Program),
+    /// All equal-cost paths between two nodes, from a file (offline) or as the controllers see the network.
+    Path(PathQuestion),
+    /// Make a topology file the network's intent.
+    Apply(Apply),
+    /// Leader, members, hosts, links, alarms.
+    Status(Format),
+    /// All hosts: what they run, what their kernels hold.
+    Hosts(Format),
+    /// All links: up, down, returning, in dispute.
+    Links(Format),
+    /// All changes, newest first: who, when, why, how far.
+    History(Format),
+    /// One change: steps, guards, hosts.
+    Show(Show),
+    /// A network on this machine, of network namespaces, to try things.
+    Lab(Lab),
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Format {
+    /// Print the JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Topology files.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// The topology file; with a second one, the way from this one to that one.
+    pub(crate) file: PathBuf,
+    /// The file afterwards.
+    pub(crate) to: Option<PathBuf>,
+    /// What to compare with: `running` (ask the controllers), `nothing`, or a file. The default is `running` where a
+    /// controller's address is known, else `nothing`.
+    #[arg(long, conflicts_with = "to")]
+    pub(crate) against: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Program {
+    /// The host.
+    pub(crate) host: String,
+    /// Compute from this file instead of asking.
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PathQuestion {
+    /// From this node.
+    pub(crate) from: String,
+    /// To this node.
+    pub(crate) to: String,
+    /// Compute from this file instead of asking.
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// The topology file.
+    pub(crate) file: PathBuf,
+    /// Why; it is kept in the history.
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Refuse when the network's revision is another one.
+    #[arg(long, value_name = "N")]
+    pub(crate) if_revision: Option<u64>,
+    /// Override this guard; needs --key. May be given more than once.
+    #[arg(long = "override", value_name = "GUARD", requires = "key")]
+    pub(crate) overrides: Vec<String>,
+    /// The operator's private key (PKCS#8, PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Wait until the change is done, halted, or --timeout is over.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Bound of --wait in seconds.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Number of the change.
+    pub(crate) change: u64,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lab {
+    /// Which lab; the default is the newest.
+    #[arg(long, global = true, value_name = "RUN_ID")]
+    pub(crate) run: Option<String>,
+    #[command(subcommand)]
+    pub(crate) verb: LabVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabVerb {
+    /// Make the lab of a topology file, apply it, and ask every pair of hosts.
+    Up(LabUp),
+    /// What runs, what is cut.
+    Status(Format),
+    /// Pull a link's cable: `denver--kansas` or `denver:eth1--kansas:eth2`.
+    Cut(LabCut),
+    /// Plug it in again.
+    Mend {
+        /// The link.
+        link: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Run a command on a host.
+    Exec {
+        /// The host.
+        host: String,
+        /// The command.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// `kill -9` of a controller (`c1`) or of a host's agent.
+    Kill {
+        /// `c1`, or a host.
+        id: String,
+    },
+    /// Start what was killed.
+    Start {
+        /// `c1`, or a host.
+        id: String,
+    },
+    /// Reboot a host: its kernel forgets everything, its disk does not.
+    Reboot {
+        /// The host.
+        host: String,
+    },
+    /// Namespaces and links follow a changed file (apply it with `ballast apply`).
+    Sync {
+        /// The changed file.
+        file: PathBuf,
+    },
+    /// Ask every pair of hosts again.
+    Ping(Format),
+    /// Last lines of every log.
+    Logs {
+        /// How many lines.
+        #[arg(long, default_value_t = 20)]
+        tail: usize,
+    },
+    /// Print address and credentials for `ballast`: eval "$(scripts/lab env)".
+    Env,
+    /// Take the lab down; without --run all labs that were made by hand. Leaves nothing.
+    Down,
+    /// Take down labs whose owner is gone.
+    #[command(hide = true)]
+    Sweep,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabUp {
+    /// The topology file.
+    pub(crate) file: PathBuf,
+    /// How agents reach controllers.
+    #[arg(long, value_enum, default_value_t = Management::Separate)]
+    pub(crate) management: Management,
+    /// Number of controllers.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=7))]
+    pub(crate) controllers: u64,
+    /// End the lab when this process is gone.
+    #[arg(long, hide = true)]
+    pub(crate) owner_pid: Option<u32>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Management {
+    /// A network of its own.
+    Separate,
+    /// Over the network itself.
+    #[value(name = "in_band")]
+    InBand,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabCut {
+    /// The link.
+    pub(crate) link: String,
+    /// Which end goes down.
+    #[arg(long, value_enum, default_value_t = CutEnd::A)]
+    pub(crate) end: CutEnd,
+    /// Drop packets at both ends; the carrier stays.
+    #[arg(long)]
+    pub(crate) silent: bool,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum CutEnd {
+    /// The first end of the link's id.
+    #[value(name = "A", alias = "a")]
+    A,
+    /// The second.
+    #[value(name = "B", alias = "b")]
+    B,
+    /// Both.
+    Both,
+}

@@ -1,0 +1,233 @@
+//! Verbs that compute here what a controller would compute: the same code, the same bytes.
+
+use crate::arguments::{Check, PathQuestion, Plan, Program, Server};
+use crate::client::{Client, Put, encoded};
+use crate::exit::{self, Done, Failure};
+use crate::output::{colour, json, print, say};
+use crate::table::table;
+use plan::{Facts, Network};
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use topology::{FILE_BYTES_MAX, Reading, Topology};
+use wire::document::{self, Running};
+use wire::log::GuardRecord;
+use wire::rest;
+
+/// Bytes of a file, never more than one too many.
+pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error| Failure::new(exit::NO, format!("{}: {error}", path.display()));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn reading_of(path: &Path) -> Result<Reading, Failure> {
+    Ok(topology::read(&path.display().to_string(), &bytes_of(path)?))
+}
+
+/// A file that must be valid; its problems are told.
+pub(crate) fn topology_of(path: &Path) -> Result<Topology, Failure> {
+    let reading = reading_of(path)?;
+    let told = reading.render(colour());
+    if !told.is_empty() {
+        say(&told);
+    }
+    reading.topology.ok_or_else(|| Failure::new(exit::NO, format!("{} is not valid", path.display())))
+}
+
+/// `ballast check`.
+pub(crate) fn check(arguments: &Check) -> Done {
+    let (mut valid, mut total, mut diagnostics) = (true, 0, Vec::new());
+    for path in &arguments.files {
+        let reading = reading_of(path)?;
+        valid &= reading.topology.is_some();
+        total += reading.total;
+        diagnostics.extend(reading.diagnostics.iter().map(document::diagnostic));
+        let told = reading.render(colour());
+        if !told.is_empty() {
+            say(&told);
+        }
+        if let (Some(topology), false) = (&reading.topology, arguments.format.json) {
+            let (nodes, links) = (topology.nodes.len(), topology.links.len());
+            print(&format!("{}: valid, {nodes} nodes, {links} links", path.display()));
+        }
+    }
+    if arguments.format.json {
+        json(&rest::Check { schema: "ballast.check/v1".to_string(), valid, total, diagnostics });
+    }
+    Ok(if valid { ExitCode::SUCCESS } else { ExitCode::from(exit::NO) })
+}
+
+/// `ballast plan`.
+pub(crate) fn plan(arguments: &Plan, server: &Server) -> Done {
+    let against = match (&arguments.against, &arguments.to) {
+        (Some(word), _) => word.as_str(),
+        (None, Some(_)) => "",
+        (None, None) if server.url.is_empty() => "nothing",
+        (None, None) => "running",
+    };
+    let document = match (against, &arguments.to) {
+        (_, Some(to)) => between(Some(&topology_of(&arguments.file)?), &topology_of(to)?),
+        ("running", None) => ask_for_plan(&arguments.file, server)?,
+        ("nothing", None) => between(None, &topology_of(&arguments.file)?),
+        (file, None) => between(Some(&topology_of(Path::new(file))?), &topology_of(&arguments.file)?),
+    };
+    if arguments.format.json {
+        json(&document);
+    } else {
+        print(&plan_text(&document));
+    }
+    let refused = document.guards.iter().any(|guard| !guard.ok);
+    Ok(if refused { ExitCode::from(exit::GUARD) } else { ExitCode::SUCCESS })
+}
+
+fn ask_for_plan(path: &Path, server: &Server) -> Result<rest::PlanDocument, Failure> {
+    let client = Client::of(server)?;
+    let file = encoded(&path.display().to_string());
+    let put = Put { body: &bytes_of(path)?, ..Put::default() };
+    client.put(&format!("/v1/topology?dry_run=true&file={file}"), &put)?.document()
+}
+
+fn between(old: Option<&Topology>, new: &Topology) -> rest::PlanDocument {
+    let facts = Facts::default();
+    let after = plan::compile(new, &facts);
+    let before = old.map(|old| (old, Arc::new(plan::compile(old, &facts))));
+    let impact = plan::impact::impact(
+        before.as_ref().map(|(old, network)| (*old, &facts, &**network)),
+        (new, &facts, &after),
+    );
+    let guards: Vec<GuardRecord> =
+        plan::impact::guards(&impact, &new.safety).iter().map(GuardRecord::from).collect();
+    let mut running =
+        Running { digests: std::collections::BTreeMap::new(), networks: std::collections::BTreeMap::new() };
+    if let Some((old, network)) = &before {
+        running.digests = network.digests_by_host();
+        running.networks = old.nodes.iter().map(|node| (node.name.as_str(), network.clone())).collect();
+    }
+    document::plan(&running, new, &after, &impact, &guards)
+}
+
+/// A plan for people.
+pub(crate) fn plan_text(plan: &rest::PlanDocument) -> String {
+    if plan.hosts.is_empty() {
+        return format!("nothing would change\nplan {}", short(&plan.plan_hash));
+    }
+    let row = |host: &rest::PlanHost| {
+        let digest = host.digest.as_deref().map_or("keeps what it runs".to_string(), short);
+        let numbers = [host.add, host.change, host.remove, host.writes].map(|number| number.to_string());
+        [vec![host.name.clone(), digest], numbers.to_vec()].concat()
+    };
+    let rows: Vec<Vec<String>> = plan.hosts.iter().map(row).collect();
+    let mut text = table(&["HOST", "PROGRAM", "ADD", "CHANGE", "REMOVE", "WRITES"], &rows);
+    text.push_str("\n\nsteps\n");
+    for (number, step) in plan.steps.iter().enumerate() {
+        text.push_str(&format!(
+            "  {}. {}; then {}\n",
+            number + 1,
+            step.hosts.join(", "),
+            step.gate.join(", ")
+        ));
+    }
+    text.push_str("guards\n");
+    for guard in &plan.guards {
+        let verdict = if guard.ok { "passes" } else { "REFUSES" };
+        text.push_str(&format!("  {} {verdict}: {} of at most {}\n", guard.name, guard.value, guard.limit));
+    }
+    for [from, to] in &plan.pairs_lost {
+        text.push_str(&format!("  {from} would not reach {to} any more\n"));
+    }
+    text + &format!("plan {}", short(&plan.plan_hash))
+}
+
+/// The first digits of a digest.
+pub(crate) fn short(digest: &str) -> String {
+    digest.chars().take(12).collect()
+}
+
+fn compiled(path: &Path) -> Result<(Topology, Network), Failure> {
+    let topology = topology_of(path)?;
+    let network = plan::compile(&topology, &Facts::default());
+    Ok((topology, network))
+}
+
+/// `ballast program`.
+pub(crate) fn program(arguments: &Program, server: &Server) -> Done {
+    let document: rest::ProgramDocument = match &arguments.file {
+        None => Client::of(server)?.get(&format!("/v1/hosts/{}/program", encoded(&arguments.host)))?,
+        Some(path) => {
+            let (topology, network) = compiled(path)?;
+            let Some((program, digest)) = network.host(&arguments.host) else {
+                return Err(no_node(&topology, &arguments.host));
+            };
+            document::program(program, &network.table, digest, None)
+        }
+    };
+    if arguments.format.json {
+        json(&document);
+    } else {
+        print(&program_text(&document));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn program_text(program: &rest::ProgramDocument) -> String {
+    let of = |value: &Option<String>| value.clone().unwrap_or_else(|| "none (offline)".to_string());
+    let mut text =
+        format!("host {}\ngeneration {}\ndigest {}\n", program.host, of(&program.generation), program.digest);
+    for address in &program.addresses {
+        text.push_str(&format!("address {} on {}\n", address.address, address.interface));
+    }
+    let way = |group: u32| -> String {
+        let found = program.groups.iter().find(|known| known.id == group);
+        let members = found.map(|group| group.members.as_slice()).unwrap_or_default();
+        let hops = members.iter().filter_map(|member| {
+            let hop = program.nexthops.iter().find(|hop| hop.id == member.nexthop)?;
+            Some(format!("{} via {}", hop.interface, hop.gateway))
+        });
+        hops.collect::<Vec<_>>().join(" | ")
+    };
+    let row =
+        |route: &rest::RouteDocument| vec![route.prefix.clone(), route.metric.to_string(), way(route.group)];
+    let rows: Vec<Vec<String>> = program.routes.iter().map(row).collect();
+    text + "\n" + &table(&["ROUTE", "METRIC", "NEXT HOPS"], &rows)
+}
+
+fn no_node(topology: &Topology, name: &str) -> Failure {
+    let names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).take(20).collect();
+    Failure::new(exit::NO, format!("there is no node {name}; there are {}", names.join(", ")))
+}
+
+/// `ballast path`.
+pub(crate) fn path(arguments: &PathQuestion, server: &Server) -> Done {
+    let (from, to) = (&arguments.from, &arguments.to);
+    let document: rest::Paths = match &arguments.file {
+        None => Client::of(server)?.get(&format!("/v1/paths?from={}&to={}", encoded(from), encoded(to)))?,
+        Some(path) => {
+            let (topology, network) = compiled(path)?;
+            document::paths(&topology, &Facts::default(), &network, from, to)
+        }
+    };
+    if arguments.format.json {
+        json(&document);
+    } else {
+        print(&paths_text(&document));
+    }
+    Ok(if document.verdict == "reachable" { ExitCode::SUCCESS } else { ExitCode::from(exit::NO) })
+}
+
+fn paths_text(paths: &rest::Paths) -> String {
+    let mut text = String::new();
+    for path in &paths.paths {
+        let latency = path.latency_us.map_or(String::new(), |us| format!(", {:.2} ms", us as f64 / 1_000.0));
+        let share = path.share * 100.0;
+        text.push_str(&format!(
+            "{}\n  cost {}{latency}, {share:.0}% of the traffic\n",
+            path.hops.join(" > "),
+            path.cost
+        ));
+    }
+    text + &format!("{}: {}", paths.verdict, paths.reason)
+}
