@@ -37,6 +37,8 @@ pub struct Agent {
     /// Objects of the running program.
     desired: Option<Objects>,
     pub(crate) links: BTreeMap<String, Link>,
+    /// Links were told of since the last reading of the kernel began: they are newer than what it finds.
+    links_told: bool,
     work: Work,
     /// The newest offer that has not been looked at.
     waiting_offer: Option<Box<Offer>>,
@@ -109,6 +111,7 @@ impl Agent {
             config,
             desired: None,
             links: BTreeMap::new(),
+            links_told: false,
             work: Work::Unborn,
             waiting_offer: None,
             installing: None,
@@ -224,6 +227,7 @@ impl Agent {
 
     fn read(&mut self, round: u32, refusals: BTreeMap<String, String>, out: &mut Vec<Effect>) {
         self.look_at = None;
+        self.links_told = false;
         self.work = Work::Reading { round, refusals };
         let sysctls = self.desired.iter().flat_map(|desired| desired.sysctls.keys().cloned()).collect();
         out.push(Effect::ReadKernel { sysctls });
@@ -267,19 +271,24 @@ impl Agent {
     }
 
     fn links_changed(&mut self, now: Millis, links: BTreeMap<String, Link>, out: &mut Vec<Effect>) {
+        self.links_told = true;
+        if self.note_links(links, out) {
+            // At once: a link that came back needs its addresses, neighbours and next hops again.
+            self.look(now);
+        }
+    }
+
+    /// Takes over what the links are now and tells the controller of a change, whoever saw it first.
+    fn note_links(&mut self, links: BTreeMap<String, Link>, out: &mut Vec<Effect>) -> bool {
         let states = |links: &BTreeMap<String, Link>| -> Vec<(String, u32, bool, bool)> {
             links.iter().map(|(name, link)| (name.clone(), link.index, link.up, link.carrier)).collect()
         };
         let changed = states(&self.links) != states(&links);
         self.links = links;
-        if !changed {
-            return;
-        }
-        if self.connected {
+        if changed && self.connected {
             out.push(Effect::Send(ToController::Links(self.link_states())));
         }
-        // At once: a link that came back needs its addresses, neighbours and next hops again.
-        self.look(now);
+        changed
     }
 
     fn controller_says(&mut self, message: ToAgent) {
@@ -433,7 +442,9 @@ impl Agent {
                 return;
             }
         };
-        self.links = actual.links.clone();
+        if !self.links_told {
+            self.note_links(actual.links.clone(), out);
+        }
         let Some(desired) = &self.desired else { return self.settled(now, Reconciliation::default(), out) };
         let mut found = reconcile(desired, &actual);
         // What the kernel refused a moment ago is not tried again in the same breath.
@@ -539,4 +550,49 @@ impl Agent {
 enum Judgement {
     Answer(Outcome),
     Adopt { next: Box<Ledger>, writes: usize },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn links(carrier: bool) -> BTreeMap<String, Link> {
+        let link = Link { index: 7, mac: None, up: true, carrier, mtu: 9_000, rx_packets: 0, tx_packets: 0 };
+        BTreeMap::from([("eth1".to_string(), link)])
+    }
+
+    /// What a connected agent tells its controller of the carrier, event by event.
+    fn told(events: impl IntoIterator<Item = Event>) -> Vec<bool> {
+        let mut agent = Agent::new(Config::default());
+        let mut out = Vec::new();
+        let reading =
+            |carrier| Event::KernelRead(Ok(Box::new(Actual { links: links(carrier), ..Actual::default() })));
+        for event in [Event::LedgerRead(None), reading(true), Event::Connected] {
+            agent.handle(Millis(0), event, &mut out);
+        }
+        out.clear();
+        for event in events {
+            agent.handle(Millis(1), event, &mut out);
+        }
+        let carrier = |effect| match effect {
+            Effect::Send(ToController::Links(links)) => links.first().map(|link| link.carrier),
+            _ => None,
+        };
+        out.into_iter().filter_map(carrier).collect()
+    }
+
+    fn reading(carrier: bool) -> Event {
+        Event::KernelRead(Ok(Box::new(Actual { links: links(carrier), ..Actual::default() })))
+    }
+
+    #[test]
+    fn a_lost_carrier_is_told_once_whether_an_event_or_a_reading_saw_it_first() {
+        let event = |carrier| Event::LinksChanged(links(carrier));
+        let look = || Event::LinksChanged(BTreeMap::new());
+        assert_eq!(told([event(false), reading(false)]), [false]);
+        // The reading began before the carrier went, and ends after the event: it is older than the event.
+        assert_eq!(told([look(), event(false), reading(true)]), [false]);
+        // The reading saw the loss first; the event follows and says nothing new.
+        assert_eq!(told([Event::KernelChanged, Event::Tick, reading(false), event(false)]), [false]);
+    }
 }

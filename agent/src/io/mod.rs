@@ -4,6 +4,8 @@ pub mod conn;
 pub mod kernel;
 pub mod links;
 pub mod local;
+#[cfg(test)]
+pub(crate) mod namespace;
 pub mod netlink;
 pub mod runtime;
 pub mod store;

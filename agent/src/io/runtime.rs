@@ -41,19 +41,25 @@ pub async fn run(settings: Settings) -> Result<()> {
     let Settings { config, store, socket, controllers, tls } = settings;
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let (asks, asked) = blocking::channel();
-    // The core asks for one thing at a time, and once a beat for the links: this queue does not grow.
+    // The core asks for one thing at a time: this queue does not grow.
     let kernel = Netlink::open().map_err(|why| anyhow!(why))?;
+    let own_port = kernel.port();
     thread::start(Box::new(kernel), asked, events.clone()).context("the kernel's thread")?;
+    // One ask that waits stands for all that come before it is answered.
+    let (links_asks, links_asked) = blocking::sync_channel(1);
+    let kernel = Netlink::open().map_err(|why| anyhow!(why))?;
+    thread::start_links(Box::new(kernel), links_asked, events.clone()).context("the links' thread")?;
     let listener = local::bind(&socket).with_context(|| format!("the local socket {}", socket.display()))?;
     let waiting = Waiting::default();
     tokio::spawn(local::serve(listener, waiting.clone(), events.clone()));
     let (changes, mut changed) = mpsc::channel(64);
-    let mut watch = tokio::spawn(links::watch(changes));
+    let mut watch = tokio::spawn(links::watch(own_port, changes));
     let ledger = store.load().map(Box::new);
     let mut shell = Shell {
         agent: Agent::new(config.clone()),
         began: Instant::now(),
         asks,
+        links_asks,
         saves: saver(store, events.clone())?,
         waiting,
         outgoing: None,
@@ -70,7 +76,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             _ = interrupt.recv() => break,
             Some(change) = changed.recv() => match change {
                 Change::Links => {
-                    shell.ask(Ask::Links)?;
+                    shell.read_links()?;
                     continue;
                 }
                 Change::Objects => Event::KernelChanged,
@@ -89,6 +95,7 @@ struct Shell {
     agent: Agent,
     began: Instant,
     asks: blocking::Sender<Ask>,
+    links_asks: blocking::SyncSender<()>,
     saves: blocking::Sender<(u64, Box<wire::ledger::Ledger>)>,
     waiting: Waiting,
     outgoing: Option<mpsc::Sender<wire::agent::ToController>>,
@@ -98,6 +105,13 @@ struct Shell {
 impl Shell {
     fn ask(&self, ask: Ask) -> Result<()> {
         self.asks.send(ask).map_err(|_| anyhow!("the kernel's thread is gone"))
+    }
+
+    fn read_links(&self) -> Result<()> {
+        match self.links_asks.try_send(()) {
+            Ok(()) | Err(blocking::TrySendError::Full(())) => Ok(()),
+            Err(blocking::TrySendError::Disconnected(())) => Err(anyhow!("the links' thread is gone")),
+        }
     }
 
     fn tell(&mut self, event: Event) -> Result<()> {
@@ -110,7 +124,7 @@ impl Shell {
     fn run(&mut self, effect: Effect) -> Result<()> {
         match effect {
             Effect::ReadKernel { sysctls } => self.ask(Ask::Read(sysctls)),
-            Effect::ReadLinks => self.ask(Ask::Links),
+            Effect::ReadLinks => self.read_links(),
             Effect::Apply { batch, ops } => self.ask(Ask::Apply(batch, ops)),
             Effect::SaveLedger { save, ledger } => {
                 self.saves.send((save, ledger)).map_err(|_| anyhow!("the ledger's thread is gone"))

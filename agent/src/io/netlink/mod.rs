@@ -31,6 +31,19 @@ impl Netlink {
             .map_err(|error| format!("no netlink socket ({error}): the agent needs CAP_NET_ADMIN"))?;
         Ok(Netlink { socket })
     }
+
+    /// The number by which events that this kernel's own operations cause can be told from others.
+    pub fn port(&self) -> u32 {
+        self.socket.port()
+    }
+}
+
+/// Ids of the nexthop objects that events speak of, without those that requests from `own_port` caused.
+pub(crate) fn nexthops_in_events(events: &[u8], own_port: u32) -> impl Iterator<Item = u32> {
+    socket::messages(events)
+        .filter(move |message| message.port != own_port)
+        .filter(|message| [nexthop::RTM_NEWNEXTHOP, nexthop::RTM_DELNEXTHOP].contains(&message.kind))
+        .filter_map(|message| nexthop::id(message.body))
 }
 
 impl Kernel for Netlink {

@@ -68,13 +68,18 @@ pub(super) fn removal(id: u32) -> Vec<u8> {
     body
 }
 
+/// The object's id.
+pub(super) fn id(body: &[u8]) -> Option<u32> {
+    Attributes(body.get(HEADER_BYTES..)?).find(NHA_ID).and_then(|value| number(value, 0))
+}
+
 /// Reads one object of a dump; `None` when the message is damaged. Interfaces are named by `names`.
 pub(super) fn parse(body: &[u8], names: &BTreeMap<u32, String>) -> Option<(u32, ActualNexthop)> {
     let protocol = *body.get(2)?;
     let attributes = Attributes(body.get(HEADER_BYTES..)?);
     let number = |kind: u16| attributes.find(kind).and_then(|value| number(value, 0));
     let has = |kind: u16| attributes.find(kind).is_some();
-    let id = number(NHA_ID)?;
+    let id = id(body)?;
     let other = [NHA_BLACKHOLE, NHA_FDB, NHA_ENCAP, NHA_RES_GROUP].into_iter().any(has);
     let kind = match (attributes.find(NHA_GROUP), attributes.find(NHA_GATEWAY)) {
         (Some(legs), _) if !other => NexthopKind::Group(members(legs)),

@@ -1,6 +1,6 @@
 //! One blocking netlink socket: many messages in one send, errors matched by number, dumps that are whole or not at all.
 
-use super::attribute::Attributes;
+use super::attribute::{Attributes, array, number};
 use super::message::Request;
 use crate::core::kernel::OpError;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
@@ -33,13 +33,14 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 /// The socket.
 pub(super) struct RequestSocket {
     socket: Socket,
+    port: u32,
     sequence: u32,
 }
 
 impl RequestSocket {
     pub(super) fn open() -> io::Result<RequestSocket> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_cap_ack(true)?;
         socket.set_ext_ack(true)?;
@@ -47,7 +48,12 @@ impl RequestSocket {
         setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BYTES)?;
         setsockopt(&socket, sockopt::SndBufForce, &SOCKET_BYTES)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_SECONDS_MAX))?;
-        Ok(RequestSocket { socket, sequence: 0 })
+        Ok(RequestSocket { socket, port, sequence: 0 })
+    }
+
+    /// The socket's own address: events that its requests cause carry it.
+    pub(super) fn port(&self) -> u32 {
+        self.port
     }
 
     /// Carries out requests in order; each stands alone, a refused one does not stop the others. Where the socket itself
@@ -97,12 +103,12 @@ impl RequestSocket {
         let mut answered = false;
         while !answered {
             let buffer = self.receive()?;
-            for (kind, sequence, _, body) in messages(&buffer) {
-                let at = sequence.wrapping_sub(first) as usize;
-                if kind != NLMSG_ERROR || at > last {
+            for message in messages(&buffer) {
+                let at = message.sequence.wrapping_sub(first) as usize;
+                if message.kind != NLMSG_ERROR || at > last {
                     continue;
                 }
-                if let Some(refusal) = refusal(body) {
+                if let Some(refusal) = refusal(message.body) {
                     refusals.insert(at, refusal);
                 }
                 answered |= at == last;
@@ -137,7 +143,7 @@ impl RequestSocket {
         let mut whole = true;
         loop {
             let buffer = self.receive()?;
-            for (kind, sequence, flags, body) in messages(&buffer) {
+            for Message { kind, flags, sequence, body, .. } in messages(&buffer) {
                 if sequence != self.sequence {
                     continue;
                 }
@@ -184,24 +190,36 @@ impl RequestSocket {
     }
 }
 
-/// (type, sequence number, flags, body) of each message; what is damaged ends the list.
-fn messages(mut buffer: &[u8]) -> impl Iterator<Item = (u16, u32, u16, &[u8])> {
+/// `struct nlmsghdr` and what follows it.
+pub(super) struct Message<'a> {
+    pub(super) kind: u16,
+    pub(super) flags: u16,
+    pub(super) sequence: u32,
+    /// Of the socket whose request is answered, or caused the event; 0 when the kernel acted by itself.
+    pub(super) port: u32,
+    pub(super) body: &'a [u8],
+}
+
+/// All messages; what is damaged ends the list.
+pub(super) fn messages(mut buffer: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
-        let header = buffer.get(..HEADER_BYTES)?;
-        let length = u32::from_ne_bytes(header[0..4].try_into().ok()?) as usize;
-        let kind = u16::from_ne_bytes(header[4..6].try_into().ok()?);
-        let flags = u16::from_ne_bytes(header[6..8].try_into().ok()?);
-        let sequence = u32::from_ne_bytes(header[8..12].try_into().ok()?);
-        let body = buffer.get(HEADER_BYTES..length)?;
+        let length = number(buffer, 0)? as usize;
+        let [kind, flags] = [4, 6].map(|at| array(buffer, at).map(u16::from_ne_bytes));
+        let message = Message {
+            kind: kind?,
+            flags: flags?,
+            sequence: number(buffer, 8)?,
+            port: number(buffer, 12)?,
+            body: buffer.get(HEADER_BYTES..length)?,
+        };
         buffer = buffer.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-        Some((kind, sequence, flags, body))
+        Some(message)
     })
 }
 
 /// What a `struct nlmsgerr` says: i32 -errno, the request's header, extended acknowledgement; `None`: done.
 fn refusal(body: &[u8]) -> Option<OpError> {
-    let errno =
-        body.get(..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_ne_bytes).saturating_neg();
+    let errno = array(body, 0).map_or(0, i32::from_ne_bytes).saturating_neg();
     if errno == 0 {
         return None;
     }
@@ -214,7 +232,7 @@ fn refusal(body: &[u8]) -> Option<OpError> {
 
 /// The end of a dump carries an errno of its own.
 fn done(body: &[u8]) -> io::Result<()> {
-    match body.get(..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_ne_bytes) {
+    match array(body, 0).map_or(0, i32::from_ne_bytes) {
         errno if errno < 0 => Err(io::Error::from_raw_os_error(-errno)),
         _ => Ok(()),
     }

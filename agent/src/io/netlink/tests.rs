@@ -3,44 +3,13 @@
 use super::*;
 use crate::core::kernel::NexthopKind;
 use crate::core::reconcile::{self, reconcile};
-use nix::sched::{CloneFlags, unshare};
+use crate::io::namespace::{in_namespace, ip};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use plan::Objects;
 use plan::objects::{RouteKey, RouteValue};
 use plan::program::Member;
 use serde_json::Value;
-use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// Runs `act` in a fresh network namespace with `eth1`-`far1` and `eth2`-`far2`, all up, indexes unequal.
-fn in_namespace(test: &str, act: fn()) {
-    if !nix::unistd::geteuid().is_root() {
-        assert!(
-            std::env::var("CI").as_deref() != Ok("true"),
-            "{test} needs root, and continuous integration has it"
-        );
-        println!("SKIPPED: {test} needs root to make network namespaces");
-        return;
-    }
-    let inside = move || {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        ip("link set lo up");
-        for (number, near, far) in [(1, 101, 201), (2, 102, 202)] {
-            ip(&format!("link add eth{number} index {near} type veth peer name far{number} index {far}"));
-            ip(&format!("link set eth{number} up"));
-            ip(&format!("link set far{number} up"));
-        }
-        act();
-    };
-    if let Err(panic) = std::thread::spawn(inside).join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn ip(arguments: &str) -> Value {
-    let output = Command::new("ip").arg("-j").args(arguments.split(' ')).output().unwrap();
-    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
-}
 
 fn key(prefix: &str, metric: u32) -> RouteKey {
     RouteKey { table: 254, prefix: prefix.parse().unwrap(), metric }
@@ -300,30 +269,37 @@ fn thousands_of_routes_go_in_at_once() {
 }
 
 #[test]
-fn the_kernel_tells_of_links_and_of_objects() {
-    in_namespace("the_kernel_tells", || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (sender, mut changes) = tokio::sync::mpsc::channel(64);
-            tokio::spawn(crate::io::links::watch(sender));
-            tokio::time::timeout(Duration::from_secs(5), async {
-                // The watcher listens once it answers to something; until then the cable is pulled again and again.
-                loop {
-                    ip("link set far1 down");
-                    ip("link set far1 up");
-                    if tokio::time::timeout(Duration::from_millis(50), changes.recv()).await.is_ok() {
-                        break;
+fn events_carry_the_number_of_the_socket_that_caused_them() {
+    in_namespace("events_carry_the_number", || {
+        let mut kernel = Netlink::open().unwrap();
+        let mut events = Socket::new(NETLINK_ROUTE).unwrap();
+        events.bind(&SocketAddr::new(0, 0)).unwrap();
+        // RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP.
+        for group in [7, 11, 32] {
+            events.add_membership(group).unwrap();
+        }
+        let seen = || {
+            let mut ports = Vec::new();
+            loop {
+                let mut buffer = Vec::with_capacity(1 << 16);
+                match events.recv(&mut buffer, nix::libc::MSG_DONTWAIT) {
+                    Ok(_) => {
+                        ports.extend(socket::messages(&buffer).map(|message| (message.kind, message.port)))
                     }
+                    Err(_) => return ports,
                 }
-                while changes.try_recv().is_ok() {}
-                ip("addr add 192.0.2.1/24 dev eth1");
-                while changes.recv().await != Some(crate::io::links::Change::Objects) {}
-                ip("link set far2 down");
-                while changes.recv().await != Some(crate::io::links::Change::Links) {}
-            })
-            .await
-            .expect("events came");
-        });
+            }
+        };
+        install(&mut kernel, &Objects { addresses: program().addresses, ..Objects::default() });
+        seen();
+        install(&mut kernel, &program());
+        let own = seen();
+        // Five nexthop objects and five routes, each announced once.
+        assert_eq!(own.len(), 10, "{own:?}");
+        assert!(own.iter().all(|(_, port)| *port == kernel.port()), "{own:?}");
+        ip("nexthop del id 1526726657");
+        let other = seen();
+        assert!(!other.is_empty() && other.iter().all(|(_, port)| *port != kernel.port()), "{other:?}");
     });
 }
 
