@@ -130,9 +130,9 @@ async fn run(arguments: Arguments) -> Result<()> {
     let peer_listener = bind("--listen-peers", arguments.listen_peers).await?;
     let agent_listener = bind("--listen-agents", arguments.listen_agents).await?;
 
-    let mut log = disk::FjallLog::open(&arguments.data, arguments.id, &arguments.cluster)
+    let log = disk::FjallLog::open(&arguments.data, arguments.id, &arguments.cluster)
         .with_context(|| format!("--data {}", arguments.data.display()))?;
-    let stored = disk::Log::load(&mut log).with_context(|| format!("--data {}", arguments.data.display()))?;
+    let stored = disk::Log::load(&log).with_context(|| format!("--data {}", arguments.data.display()))?;
     let seed = u64::from_be_bytes(random()?);
     let config =
         Config::new(arguments.id, members.keys().copied().collect(), &arguments.cluster, operator_key, seed);

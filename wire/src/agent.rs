@@ -2,7 +2,7 @@
 
 use crate::convert::{Format, octets};
 use crate::overrides::Override;
-use crate::proto::agent::v1 as proto;
+use crate::proto::agent::v1::{self as proto, to_agent as down, to_controller as up};
 use crate::{DecodeError, Generation};
 use plan::program::{Address, Class, ClassId, ClassRoute, Group, Member, Neighbour, Nexthop, Settings};
 use plan::{Digest, PrefixTable, Program};
@@ -252,7 +252,7 @@ pub(crate) fn read_generation(
 
 impl From<&ToController> for proto::ToController {
     fn from(message: &ToController) -> proto::ToController {
-        use proto::to_controller::Body;
+        use up::Body;
         let body = match message {
             ToController::Hello(hello) => Body::Hello(proto::Hello {
                 protocol: PROTOCOL,
@@ -288,7 +288,7 @@ impl TryFrom<proto::ToController> for ToController {
     type Error = DecodeError;
 
     fn try_from(message: proto::ToController) -> Result<ToController, DecodeError> {
-        use proto::to_controller::Body;
+        use up::Body;
         Ok(match UP.need(message.body, "its body")? {
             Body::Hello(hello) => {
                 UP.version(hello.protocol, PROTOCOL)?;
@@ -418,7 +418,7 @@ fn read_ack(ack: proto::Ack) -> Result<Ack, DecodeError> {
 
 impl From<&ToAgent> for proto::ToAgent {
     fn from(message: &ToAgent) -> proto::ToAgent {
-        use proto::to_agent::Body;
+        use down::Body;
         let body = match message {
             ToAgent::Welcome { controller, beat_ms } => Body::Welcome(proto::Welcome {
                 protocol: PROTOCOL,
@@ -439,7 +439,7 @@ impl TryFrom<proto::ToAgent> for ToAgent {
     type Error = DecodeError;
 
     fn try_from(message: proto::ToAgent) -> Result<ToAgent, DecodeError> {
-        use proto::to_agent::Body;
+        use down::Body;
         Ok(match DOWN.need(message.body, "its body")? {
             Body::Welcome(welcome) => {
                 DOWN.version(welcome.protocol, PROTOCOL)?;
