@@ -348,8 +348,7 @@ impl Lab {
             .find(|controller| controller.id == id)
             .with_context(|| format!("no controller c{id}"))?;
         ensure!(!controller.process.is_some_and(Process::alive), "c{id} runs already");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, controller.port))
-            .with_context(|| format!("port {} of c{id}", controller.port))?;
+        let listener = names::rest_listener(controller.port, &self.record.run_id)?;
         controller.port = listener.local_addr()?.port();
         controller.process =
             Some(process::start(&controller.netns, &binaries.controller, &arguments, &log, Some(listener))?);

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::io::Read;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 
 /// What every namespace of every lab begins with.
@@ -60,6 +60,24 @@ pub fn host_address(number: u32) -> Ipv4Addr {
     Ipv4Addr::new(198, 18, high, low)
 }
 
+/// Ports of REST listeners lie below the range from which the system takes ports of outgoing connections: a controller
+/// that is started again must find its own port free.
+const REST_PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A listener on loopback: at `port`, or at a free one where it is 0. Labs begin to look at different places.
+pub fn rest_listener(port: u16, run_id: &str) -> Result<TcpListener> {
+    if port != 0 {
+        return TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .with_context(|| format!("port {port} on loopback"));
+    }
+    let [a, b, ..] = *blake3::hash(run_id.as_bytes()).as_bytes();
+    let count = REST_PORTS.end - REST_PORTS.start;
+    let begin = u16::from_be_bytes([a, b]) % count;
+    let mut ports = (0..count).map(|at| REST_PORTS.start + (begin + at) % count);
+    let free = ports.find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    free.context("no port from 20000 to 31999 is free on loopback")
+}
+
 /// Folder of all labs: `BALLAST_LAB_DIR`, else `/run/ballast-lab`.
 pub fn base_folder() -> PathBuf {
     std::env::var_os("BALLAST_LAB_DIR").map_or_else(|| PathBuf::from("/run/ballast-lab"), PathBuf::from)
@@ -88,6 +106,16 @@ mod tests {
         assert_eq!(controller_address(3), Ipv4Addr::new(198, 18, 0, 3));
         assert_eq!(host_address(0), Ipv4Addr::new(198, 18, 1, 1));
         assert_eq!(host_address(255), Ipv4Addr::new(198, 18, 2, 0));
+    }
+
+    #[test]
+    fn two_controllers_find_two_ports_and_find_them_again() {
+        let (first, second) = (rest_listener(0, "ab").unwrap(), rest_listener(0, "ab").unwrap());
+        let port = first.local_addr().unwrap().port();
+        assert_ne!(port, second.local_addr().unwrap().port());
+        assert!(rest_listener(port, "ab").is_err());
+        drop(first);
+        assert_eq!(rest_listener(port, "ab").unwrap().local_addr().unwrap().port(), port);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use wire::{Generation, document, rest};
 /// Time without a leader, or of a host behind its assignment, before it is an alarm.
 const ALARM_AFTER_MS: u64 = 3_000;
 /// Age of an agent's last look into its kernel before it is an alarm.
-const APPLIED_AGE_ALARM_MS: u64 = 30_000;
+const APPLIED_AGE_ALARM_MS: u64 = 150_000;
 /// Alarms that a status lists.
 const ALARMS_MAX: usize = 100;
 

@@ -48,7 +48,11 @@ impl Bed {
         let folder = fresh_folder()?;
         let file = folder.join("topology.yaml");
         std::fs::write(&file, topology)?;
-        let output = Command::new(binary("ballast")?).args(["lab", "up", "--json"]).arg(&file).output()?;
+        let owner = std::process::id().to_string();
+        let output = Command::new(binary("ballast")?)
+            .args(["lab", "up", "--json", "--owner-pid", &owner])
+            .arg(&file)
+            .output()?;
         let words = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "lab up ended with {}\n{words}", output.status);
         let document: Value = serde_json::from_slice(&output.stdout).context("lab up prints JSON")?;

@@ -72,7 +72,8 @@ impl Tracer {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let file = std::env::temp_dir().join(format!("ballast-trace-{}-{number}", std::process::id()));
         let strace = Command::new("strace")
-            .args(["-f", "-q", "-v", "-s", "1", "-e", "trace=sendto,sendmsg,sendmmsg", "-o"])
+            // -I 2: SIGINT detaches, also from a command that strace started itself.
+            .args(["-f", "-q", "-v", "-I", "2", "-s", "1", "-e", "trace=sendto,sendmsg,sendmmsg", "-o"])
             .arg(&file)
             .args(target)
             .stdin(Stdio::null())
