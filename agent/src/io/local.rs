@@ -18,13 +18,16 @@ const CONNECTIONS_MAX: usize = 16;
 /// How long a person waits for an answer before hearing that there is none.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
+/// The last question's number, and who waits for an answer to which.
+type Questions = (u64, BTreeMap<u64, oneshot::Sender<LocalAnswer>>);
+
 /// Answers on their way from the core to those who asked.
 #[derive(Clone, Debug, Default)]
-pub struct Waiting(Arc<Mutex<(u64, BTreeMap<u64, oneshot::Sender<LocalAnswer>>)>>);
+pub struct Waiting(Arc<Mutex<Questions>>);
 
 impl Waiting {
     // A plain lock: held for a map operation, never across an await.
-    fn with<T>(&self, act: impl FnOnce(&mut (u64, BTreeMap<u64, oneshot::Sender<LocalAnswer>>)) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Questions) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -91,6 +91,9 @@ pub async fn run(settings: Settings) -> Result<()> {
     Ok(())
 }
 
+/// What the connection is started with: host, controllers, credentials, where its events go.
+type Connection = (String, Vec<String>, Arc<ClientConfig>, mpsc::Sender<Event>);
+
 struct Shell {
     agent: Agent,
     began: Instant,
@@ -99,7 +102,7 @@ struct Shell {
     saves: blocking::Sender<(u64, Box<wire::ledger::Ledger>)>,
     waiting: Waiting,
     outgoing: Option<mpsc::Sender<wire::agent::ToController>>,
-    connect: Option<(String, Vec<String>, Arc<ClientConfig>, mpsc::Sender<Event>)>,
+    connect: Option<Connection>,
 }
 
 impl Shell {

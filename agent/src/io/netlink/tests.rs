@@ -9,6 +9,7 @@ use plan::Objects;
 use plan::objects::{RouteKey, RouteValue};
 use plan::program::Member;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 fn key(prefix: &str, metric: u32) -> RouteKey {
@@ -160,6 +161,139 @@ fn carrier_loss_is_repaired_by_the_kernel_and_its_return_by_reconciling() {
         wait(|| ip("link show eth1")[0]["flags"].to_string().contains("LOWER_UP"));
         assert!(install(&mut kernel, &desired) >= 3);
     });
+}
+
+/// What is left of the program's objects on `eth1`, and of the routes through it alone.
+fn left_on_eth1(kernel: &mut Netlink) -> BTreeSet<&'static str> {
+    let actual = kernel.read(&[]).unwrap();
+    let eth1 = "eth1".to_string();
+    let there = [
+        ("link-local address", actual.addresses.contains_key(&(eth1.clone(), "fe80::1/64".parse().unwrap()))),
+        ("global address", actual.addresses.contains_key(&(eth1.clone(), "2001:db8::1/64".parse().unwrap()))),
+        ("neighbour", actual.neighbours.contains(&(eth1, "fe80::2".parse().unwrap()))),
+        ("nexthop", actual.nexthops.contains_key(&0x5B00_0001)),
+        ("group", actual.nexthops.contains_key(&0x5B80_0001)),
+        (
+            "leg",
+            actual
+                .nexthops
+                .get(&0x5B80_0003)
+                .is_some_and(|group| matches!(&group.kind, NexthopKind::Group(legs) if legs.len() == 2)),
+        ),
+        ("route", actual.routes.contains_key(&key("10.1.0.0/24", 100))),
+        ("backup route", actual.routes.contains_key(&key("10.1.0.0/24", 200))),
+        ("shared route", actual.routes.contains_key(&key("10.2.0.0/24", 100))),
+    ];
+    there.into_iter().filter_map(|(what, there)| there.then_some(what)).collect()
+}
+
+#[test]
+fn what_the_kernel_keeps_when_a_link_goes_down_and_comes_up_again() {
+    in_namespace("what_the_kernel_keeps", || {
+        let mut kernel = Netlink::open().unwrap();
+        let mut desired = program();
+        desired.sysctls.insert("net.ipv6.conf.all.keep_addr_on_down".to_string(), "1".to_string());
+        desired.addresses.insert(("eth1".to_string(), "2001:db8::1/64".parse().unwrap()));
+        let all =
+            ["backup route", "global address", "group", "leg", "link-local address", "neighbour", "nexthop"]
+                .into_iter()
+                .chain(["route", "shared route"])
+                .collect::<BTreeSet<_>>();
+        let untouched = ["backup route", "shared route"];
+        // (end that goes down, what is left then and when it is up again)
+        let far_end = ["global address", "link-local address"];
+        let near_end = ["global address"];
+        for (end, left) in [("far1", &far_end[..]), ("eth1", &near_end[..])] {
+            install(&mut kernel, &desired);
+            assert_eq!(left_on_eth1(&mut kernel), all);
+            let expected: BTreeSet<_> = left.iter().chain(&untouched).copied().collect();
+            ip(&format!("link set {end} down"));
+            wait(|| !ip("link show eth1")[0]["flags"].to_string().contains("LOWER_UP"));
+            assert_eq!(left_on_eth1(&mut kernel), expected, "{end} is down");
+            ip(&format!("link set {end} up"));
+            wait(|| ip("link show eth1")[0]["flags"].to_string().contains("LOWER_UP"));
+            assert_eq!(
+                left_on_eth1(&mut kernel),
+                expected,
+                "{end} is up again, and nothing came back by itself"
+            );
+        }
+    });
+}
+
+#[test]
+fn packets_of_both_families_go_through_a_link_local_next_hop() {
+    in_namespace("packets_of_both_families", || {
+        let (far_says, from_far) = std::sync::mpsc::channel::<nix::unistd::Pid>();
+        let (near_says, from_near) = std::sync::mpsc::channel::<()>();
+        let far = std::thread::spawn(move || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            ip("link set lo up");
+            far_says.send(nix::unistd::gettid()).unwrap();
+            from_near.recv().unwrap();
+            ip("link set cable up");
+            install(&mut Netlink::open().unwrap(), &end_of_cable(2, 1));
+            let sockets = ["10.255.0.2:7", "[fd00:ba11::2]:7"].map(socket);
+            far_says.send(nix::unistd::gettid()).unwrap();
+            // Echoes one packet of each family, and says where it came from.
+            let sources = sockets.map(|socket| {
+                let mut packet = [0; 16];
+                let (length, from) = socket.recv_from(&mut packet).unwrap();
+                socket.send_to(&packet[..length], from).unwrap();
+                from.ip().to_string()
+            });
+            // The namespace, and with it the cable, lives as long as this thread.
+            let _ = from_near.recv();
+            sources
+        });
+        let thread = from_far.recv().unwrap();
+        ip(&format!("link add cable index 301 type veth peer name cable index 401 netns {thread}"));
+        ip("link set cable up");
+        near_says.send(()).unwrap();
+        from_far.recv().unwrap();
+        wait(|| ip("link show cable")[0]["flags"].to_string().contains("LOWER_UP"));
+        install(&mut Netlink::open().unwrap(), &end_of_cable(1, 2));
+        assert_eq!(ip("route get 10.255.0.2")[0]["via"]["host"], "fe80::2");
+        for (own, target) in [("0.0.0.0:0", "10.255.0.2:7"), ("[::]:0", "[fd00:ba11::2]:7")] {
+            let socket = socket(own);
+            socket.send_to(b"there and back", target).unwrap();
+            let mut packet = [0; 16];
+            let (length, from) = socket.recv_from(&mut packet).unwrap();
+            assert_eq!((&packet[..length], from.to_string().as_str()), (&b"there and back"[..], target));
+        }
+        // Resolved and kept so by the kernel itself.
+        wait(|| ip("neigh show to fe80::2 dev cable")[0]["state"][0] == "REACHABLE");
+        drop(near_says);
+        // Packets that a host sends itself come from its loopbacks.
+        assert_eq!(far.join().unwrap(), ["10.255.0.1", "fd00:ba11::1"]);
+    });
+}
+
+fn socket(address: &str) -> std::net::UdpSocket {
+    let socket = std::net::UdpSocket::bind(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket
+}
+
+/// Node `own` at one end of `cable`, with routes to the loopbacks of node `other`.
+fn end_of_cable(own: u8, other: u8) -> Objects {
+    let mut objects = Objects::default();
+    let cable = "cable".to_string();
+    objects.addresses.insert((cable.clone(), format!("fe80::{own}/64").parse().unwrap()));
+    objects.addresses.insert(("lo".to_string(), format!("10.255.0.{own}/32").parse().unwrap()));
+    objects.addresses.insert(("lo".to_string(), format!("fd00:ba11::{own}/128").parse().unwrap()));
+    let gateway: std::net::IpAddr = format!("fe80::{other}").parse().unwrap();
+    objects.neighbours.insert((cable.clone(), gateway));
+    objects.nexthops.insert(0x5B00_0001, (cable, gateway));
+    objects.groups.insert(0x5B80_0001, vec![Member { nexthop: 0x5B00_0001, weight: 1 }]);
+    for (to, source) in [
+        (format!("10.255.0.{other}/32"), format!("10.255.0.{own}")),
+        (format!("fd00:ba11::{other}/128"), format!("fd00:ba11::{own}")),
+    ] {
+        let value = RouteValue { group: 0x5B80_0001, preferred_source: Some(source.parse().unwrap()) };
+        objects.routes.insert(key(&to, 100), value);
+    }
+    objects
 }
 
 #[test]
