@@ -39,6 +39,11 @@ impl Request {
         Request { kind, flags: NLM_F_REQUEST | flags, body }
     }
 
+    /// Length on the wire.
+    pub(super) fn bytes(&self) -> usize {
+        (HEADER_BYTES + self.body.len()).next_multiple_of(4)
+    }
+
     /// Appends the message with its number; `extra` flags are added.
     pub(super) fn append(&self, buffer: &mut Vec<u8>, sequence: u32, extra: u16) {
         let length = HEADER_BYTES + self.body.len();
@@ -52,15 +57,23 @@ impl Request {
     }
 }
 
-/// The message of an operation; `index` finds an interface's number. `None` for a sysctl, which is a file.
-pub(super) fn request(op: &Op, index: impl Fn(&str) -> Option<u32>) -> Result<Option<Request>, OpError> {
+/// What carries an operation out.
+pub(super) enum Act<'a> {
+    /// A message.
+    Send(Request),
+    /// A value for a file of `/proc/sys`.
+    Write { sysctl: &'a str, value: &'a str },
+}
+
+/// What carries an operation out; `index` finds an interface's number.
+pub(super) fn act(op: &Op, index: impl Fn(&str) -> Option<u32>) -> Result<Act<'_>, OpError> {
     let on = |interface: &str| {
         let text = || format!("there is no interface {interface}");
         index(interface).ok_or_else(|| OpError { errno: 0, text: text() })
     };
     let put = create(true);
-    Ok(Some(match op {
-        Op::SetSysctl { .. } => return Ok(None),
+    Ok(Act::Send(match op {
+        Op::SetSysctl { name, value } => return Ok(Act::Write { sysctl: name, value }),
         Op::SetMtu { interface, mtu } => {
             let mut message = LinkMessage::default();
             message.header.index = on(interface)?;

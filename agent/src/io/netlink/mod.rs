@@ -1,6 +1,7 @@
 //! Kernel programming over netlink, at the kernel's own speed: many messages in each send, one acknowledgement, errors by
 //! number with the kernel's own words. Runs on a thread of its own and blocks there.
 
+mod apply;
 mod attribute;
 mod message;
 mod nexthop;
@@ -10,9 +11,8 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 
-use crate::core::kernel::{Actual, Link, Op, OpError, OpResults};
+use crate::core::kernel::{Actual, Link, Op, OpResults};
 use crate::io::kernel::Kernel;
-use message::Request;
 use socket::RequestSocket;
 use std::collections::BTreeMap;
 
@@ -58,45 +58,6 @@ impl Kernel for Netlink {
     }
 
     fn apply(&mut self, ops: &[Op]) -> OpResults {
-        let indexes = self.links();
-        let index =
-            |name: &str| indexes.as_ref().ok().and_then(|links| links.get(name)).map(|link| link.index);
-        let mut results: Vec<Option<Result<(), OpError>>> = ops.iter().map(|_| None).collect();
-        let mut requests: Vec<Request> = Vec::new();
-        let mut places = Vec::new();
-        for (at, op) in ops.iter().enumerate() {
-            match message::request(op, index) {
-                Ok(Some(request)) => {
-                    places.push(at);
-                    requests.push(request);
-                }
-                Ok(None) => {
-                    // What comes before a setting is carried out before it.
-                    self.flush(&mut requests, &mut places, &mut results);
-                    if let Op::SetSysctl { name, value } = op {
-                        results[at] = Some(sysctl::write(name, value));
-                    }
-                }
-                Err(refusal) => results[at] = Some(Err(refusal)),
-            }
-        }
-        self.flush(&mut requests, &mut places, &mut results);
-        let unanswered = || Err(OpError { errno: 0, text: "never carried out".to_string() });
-        results.into_iter().map(|result| result.unwrap_or_else(unanswered)).collect()
-    }
-}
-
-impl Netlink {
-    fn flush(
-        &mut self,
-        requests: &mut Vec<Request>,
-        places: &mut Vec<usize>,
-        results: &mut [Option<Result<(), OpError>>],
-    ) {
-        let answers = self.socket.carry_out(requests);
-        for (place, answer) in places.drain(..).zip(answers) {
-            results[place] = Some(answer);
-        }
-        requests.clear();
+        apply::apply(&mut self.socket, ops)
     }
 }

@@ -10,10 +10,6 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use std::collections::BTreeMap;
 use std::io;
 
-/// Messages in one send: beyond a few hundred nothing is gained (docs/agent.md).
-const BATCH_MESSAGES_MAX: usize = 256;
-/// Bytes in one send.
-const BATCH_BYTES_MAX: usize = 128 << 10;
 /// Room for the kernel's answers, also for a thousand errors.
 const SOCKET_BYTES: usize = 8 << 20;
 /// One receive; the kernel fills up to 32 KiB in a dump.
@@ -56,49 +52,21 @@ impl RequestSocket {
         self.port
     }
 
-    /// Carries out requests in order; each stands alone, a refused one does not stop the others. Where the socket itself
-    /// fails, nothing more is sent: what became of that batch is not known, and only a reading can tell.
-    pub(super) fn carry_out(&mut self, requests: &[Request]) -> Vec<Result<(), OpError>> {
-        let mut results = Vec::with_capacity(requests.len());
-        while results.len() < requests.len() {
-            let rest = &requests[results.len()..];
-            let mut bytes = 0;
-            let fits = rest.iter().take(BATCH_MESSAGES_MAX).take_while(|request| {
-                bytes += HEADER_BYTES + request.body.len();
-                bytes <= BATCH_BYTES_MAX
-            });
-            let count = fits.count().max(1);
-            match self.batch(&rest[..count]) {
-                Ok(mut refusals) => {
-                    results.extend((0..count).map(|at| refusals.remove(&at).map_or(Ok(()), Err)));
-                }
-                Err(error) => {
-                    let errno = error.raw_os_error().unwrap_or(0);
-                    let lost = |text: String| Err(OpError { errno, text });
-                    results
-                        .extend((0..count).map(|_| lost(format!("the kernel's answer was lost: {error}"))));
-                    results.resize_with(requests.len(), || lost(format!("never sent: {error}")));
-                }
-            }
-        }
-        results
-    }
-
-    /// Sends a batch and reads until the last message's acknowledgement; position -> refusal.
-    fn batch(&mut self, batch: &[Request]) -> io::Result<BTreeMap<usize, OpError>> {
+    /// Sends a batch, each message standing alone, and reads until the last one's acknowledgement; position -> refusal.
+    pub(super) fn batch(&mut self, batch: &[Request]) -> io::Result<BTreeMap<usize, OpError>> {
+        let Some(last) = batch.len().checked_sub(1) else { return Ok(BTreeMap::new()) };
         self.drain()?;
         let first = self.sequence.wrapping_add(1);
-        let mut bytes = Vec::with_capacity(BATCH_BYTES_MAX);
+        let mut bytes = Vec::with_capacity(batch.iter().map(Request::bytes).sum());
         for (at, request) in batch.iter().enumerate() {
             self.sequence = self.sequence.wrapping_add(1);
-            let ack = if at + 1 == batch.len() { NLM_F_ACK } else { 0 };
+            let ack = if at == last { NLM_F_ACK } else { 0 };
             request.append(&mut bytes, self.sequence, ack);
         }
         let sent = self.socket.send(&bytes, 0)?;
         if sent != bytes.len() {
             return Err(io::Error::other("the kernel took only a part of a batch"));
         }
-        let last = batch.len() - 1;
         let mut refusals = BTreeMap::new();
         let mut answered = false;
         while !answered {

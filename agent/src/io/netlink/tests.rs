@@ -29,8 +29,14 @@ fn program() -> Objects {
         objects.neighbours.insert((interface.clone(), "fe80::2".parse().unwrap()));
         objects.nexthops.insert(id, (interface, "fe80::2".parse().unwrap()));
     }
-    objects.addresses.insert(("lo".to_string(), "10.255.0.1/32".parse().unwrap()));
-    objects.addresses.insert(("lo".to_string(), "fd00:ba11::1/128".parse().unwrap()));
+    for (interface, address) in [
+        ("lo", "10.255.0.1/32"),
+        ("lo", "fd00:ba11::1/128"),
+        ("eth2", "192.0.2.0/31"),
+        ("eth2", "2001:db8:2::/127"),
+    ] {
+        objects.addresses.insert((interface.to_string(), address.parse().unwrap()));
+    }
     objects.groups.insert(0x5B80_0001, vec![member(0x5B00_0001)]);
     objects.groups.insert(0x5B80_0002, vec![member(0x5B00_0002)]);
     objects.groups.insert(0x5B80_0003, vec![member(0x5B00_0001), member(0x5B00_0002)]);
@@ -71,7 +77,7 @@ fn a_program_is_installed_read_back_seen_by_ip_and_removed() {
     in_namespace("a_program_is_installed", || {
         let mut kernel = Netlink::open().unwrap();
         let desired = program();
-        assert_eq!(install(&mut kernel, &desired), 2 + 2 + 4 + 2 + 2 + 3 + 5);
+        assert_eq!(install(&mut kernel, &desired), 2 + 2 + 6 + 2 + 2 + 3 + 5);
         let routes = ip("route show proto 91");
         assert_eq!(routes.as_array().unwrap().len(), 3);
         assert_eq!(routes[0]["prefsrc"], "10.255.0.1");
@@ -80,10 +86,14 @@ fn a_program_is_installed_read_back_seen_by_ip_and_removed() {
         assert_eq!(ip("link show eth1")[0]["mtu"], 1_400);
         let neighbours = ip("neigh show dev eth1");
         assert!(neighbours.as_array().unwrap().iter().any(|one| one["dst"] == "fe80::2"), "{neighbours}");
+        // The far end of a numbered link is reached directly, in both families.
+        assert_eq!(ip("route get 192.0.2.1")[0]["dev"], "eth2");
+        assert_eq!(ip("route get 2001:db8:2::1")[0]["dev"], "eth2");
         // Everything but settings goes again, in one pass and in an order that the kernel accepts.
         install(&mut kernel, &Objects::default());
         assert_eq!(ip("nexthop show"), Value::Array(vec![]));
         assert_eq!(ip("route show proto 91"), Value::Array(vec![]));
+        assert!(!ip("addr show").to_string().contains("ba11"), "the loopback's address is gone");
     });
 }
 
@@ -365,6 +375,8 @@ fn a_foreign_route_beside_ours_is_seen_in_either_order_and_outlives_ours() {
     in_namespace("a_foreign_route_beside_ours", || {
         let mut kernel = Netlink::open().unwrap();
         let desired = program();
+        // With an interface's last IPv4 address the kernel takes all IPv4 routes through it, whoever made them.
+        ip("addr add 203.0.113.1/24 dev eth2");
         ip("route add 10.1.0.0/24 dev eth2 metric 200 proto static");
         install_but(&mut kernel, &desired, &["route 10.1.0.0/24 metric 200"]);
         // The kernel lets the same (prefix, metric) be appended; the reading must show both owners.
