@@ -73,6 +73,38 @@ fn what_was_reported_survives_a_crash_at_any_moment() {
     }
 }
 
+/// The power goes in the middle of a write: the journal ends anywhere, or in zeros.
+#[test]
+fn a_journal_that_is_cut_anywhere_gives_back_whole_writes_from_the_first_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path());
+    for number in 1..8 {
+        let hard_state = Some(vec![number as u8]);
+        let new = entries(2 * number - 1..2 * number + 1, "a");
+        log.append(Persist { hard_state, ..persist(number, new) }).unwrap();
+    }
+    let journal = |dir: &Path| {
+        let files = std::fs::read_dir(dir).unwrap().map(|item| item.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|end| end == "jnl")).max().unwrap()
+    };
+    let whole = std::fs::read(journal(dir.path())).unwrap();
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let mut seen = std::collections::BTreeSet::new();
+    for length in (0..=used).rev().step_by(31) {
+        for zeros in [0, used - length] {
+            let left = crash(dir.path());
+            let torn = [&whole[..length], &vec![0; zeros]].concat();
+            std::fs::write(journal(left.path()), torn).unwrap();
+            let stored = open(left.path()).load().unwrap();
+            let count = stored.entries.len() as u64;
+            assert_eq!(stored.entries, entries(1..count + 1, "a"), "{length}");
+            assert_eq!(stored.hard_state, (count > 0).then(|| vec![(count / 2) as u8]), "{length}");
+            seen.insert(count);
+        }
+    }
+    assert_eq!(seen, (0..8).map(|number| 2 * number).collect());
+}
+
 #[test]
 fn a_conflicting_tail_is_replaced_with_all_that_followed_it() {
     let dir = tempfile::tempdir().unwrap();
