@@ -56,6 +56,9 @@ impl SimDisk {
         if persist.clear_entries {
             self.synced.entries.clear();
         }
+        if persist.clear_entries {
+            self.synced.entries.clear();
+        }
         if let Some(snapshot) = persist.snapshot {
             self.synced.entries.retain(|entry| entry.index > snapshot.index);
             self.synced.snapshot = Some(snapshot);

@@ -6,5 +6,7 @@
 
 pub mod disk;
 pub mod heap;
+pub mod invariants;
 pub mod kernel;
 pub mod random;
+pub mod world;
