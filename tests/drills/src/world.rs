@@ -129,7 +129,8 @@ pub struct World {
     noise: Noise,
     links_down: BTreeSet<String>,
     replies: BTreeMap<RequestId, ClientAnswer>,
-    programs: BTreeMap<(usize, plan::Facts), Arc<Network>>,
+    /// The newest computation: replicas compute the same one after the other.
+    programs: Option<(Arc<Topology>, plan::Facts, Arc<Network>)>,
     invariants: Invariants,
     trace: blake3::Hasher,
     events: u64,
@@ -150,7 +151,7 @@ impl World {
             noise: Noise::default(),
             links_down: BTreeSet::new(),
             replies: BTreeMap::new(),
-            programs: BTreeMap::new(),
+            programs: None,
             invariants: Invariants::default(),
             trace: blake3::Hasher::new(),
             events: 0,
@@ -471,16 +472,15 @@ impl World {
     }
 
     fn compute(&mut self, id: u64, job: &ComputeJob) -> Arc<Network> {
-        let key = (Arc::as_ptr(&job.topology) as usize, job.facts.clone());
-        let right = match self.programs.get(&key) {
-            Some(network) => network.clone(),
-            None => {
-                let network = Arc::new(plan::compile(&job.topology, &job.facts));
-                self.programs.clear();
-                self.programs.insert(key, network.clone());
-                network
+        let right = match &self.programs {
+            Some((topology, facts, network))
+                if Arc::ptr_eq(topology, &job.topology) && *facts == job.facts =>
+            {
+                network.clone()
             }
+            _ => Arc::new(plan::compile(&job.topology, &job.facts)),
         };
+        self.programs = Some((job.topology.clone(), job.facts.clone(), right.clone()));
         if !self.replicas[&id].lies {
             return right;
         }
@@ -856,13 +856,14 @@ impl World {
         }
     }
 
-    /// Whether every host holds the newest revision's program, as its ledger says and as its kernel shows.
-    pub fn settled(&self, revision: u64) -> bool {
-        self.hosts.values().all(|slot| {
-            let Some(kept) = ledger_of(slot).and_then(|ledger| ledger.running) else { return false };
+    /// Whether every host holds its program of `network`, as its ledger says and as its kernel shows.
+    pub fn settled(&self, network: &Network) -> bool {
+        self.hosts.iter().all(|(name, slot)| {
+            let running = ledger_of(slot).and_then(|ledger| ledger.running);
+            let (Some(kept), Some((_, digest))) = (running, network.host(name)) else { return false };
             let wanted = plan::Objects::of(&kept.program, &kept.table);
             let routes = slot.kernel.read(&[]).routes;
-            kept.revision == revision
+            kept.digest == digest
                 && routes.len() == wanted.routes.len()
                 && routes.iter().all(|(key, route)| route.value.as_ref() == wanted.routes.get(key))
         })

@@ -2,8 +2,10 @@
 
 use drills::random::Random;
 use drills::world::{Noise, Setting, World};
+use plan::{Facts, Network};
 use std::path::Path;
 use std::sync::Arc;
+use topology::Topology;
 
 /// Seeds of the short form; the long form (`scripts/test --long simulation`) runs [`LONG_SEEDS`].
 const SEEDS: u64 = 30;
@@ -17,9 +19,18 @@ fn sample(name: &str) -> String {
     format!("{}\nsafety: {{ max_hosts_per_step: 100%, bake: 0s, link_up_hold: 1s }}\n", kept[0])
 }
 
-fn world(seed: u64, replicas: u64, text: &str) -> World {
+fn topology(text: &str) -> Arc<Topology> {
     let reading = topology::read("sample.yaml", text.as_bytes());
-    let topology = Arc::new(reading.topology.unwrap_or_else(|| panic!("{:?}", reading.diagnostics)));
+    Arc::new(reading.topology.unwrap_or_else(|| panic!("{:?}", reading.diagnostics)))
+}
+
+/// The programs of a text with all links up.
+fn programs(text: &str) -> Network {
+    plan::compile(&topology(text), &Facts::default())
+}
+
+fn world(seed: u64, replicas: u64, text: &str) -> World {
+    let topology = topology(text);
     World::new(Setting { seed, replicas, topology, operator_key: [7; 32] })
 }
 
@@ -31,7 +42,8 @@ fn settled(seed: u64, replicas: u64, text: &str) -> World {
     let request = world.put_topology(leader, text, None);
     world.run_until("the answer to an apply", 5_000, |world| world.answer(request).is_some()).unwrap();
     assert_eq!(world.answer(request).unwrap().code, "accepted", "{:?}", world.answer(request));
-    world.run_until("all kernels hold revision 1", 10_000, |world| world.settled(1)).unwrap();
+    let wanted = programs(text);
+    world.run_until("all kernels hold revision 1", 10_000, |world| world.settled(&wanted)).unwrap();
     assert_eq!(world.unreachable_pairs(), Vec::<String>::new());
     world
 }
@@ -63,7 +75,9 @@ fn a_seed_replays_to_the_same_trace_and_another_does_not() {
 
 #[test]
 fn a_cut_link_is_survived_at_once_by_the_backup_and_then_by_a_new_program() {
-    let mut world = settled(2, 3, &sample("triangle.yaml"));
+    let text = sample("triangle.yaml");
+    let wanted = programs(&text);
+    let mut world = settled(2, 3, &text);
     let link = world.links()[0].clone();
     world.set_link(&link, false);
     assert_eq!(
@@ -76,7 +90,10 @@ fn a_cut_link_is_survived_at_once_by_the_backup_and_then_by_a_new_program() {
     assert_eq!(world.unreachable_pairs(), Vec::<String>::new());
     world.set_link(&link, true);
     fails(world.run_until("the link is believed again", 10_000, |world| world.facts().is_empty()), "mend");
-    fails(world.run_until("all kernels hold revision 1 again", 5_000, |world| world.settled(1)), "mend");
+    fails(
+        world.run_until("all kernels hold revision 1 again", 5_000, |world| world.settled(&wanted)),
+        "mend",
+    );
     assert_eq!(world.unreachable_pairs(), Vec::<String>::new());
 }
 
@@ -103,7 +120,8 @@ fn hosts_come_back_from_their_own_disks_with_every_controller_gone_for_ever() {
 
 #[test]
 fn an_agent_restart_writes_nothing_and_wiped_routes_come_back() {
-    let mut world = settled(4, 1, &sample("triangle.yaml"));
+    let text = sample("triangle.yaml");
+    let mut world = settled(4, 1, &text);
     let host = world.host_names()[0].clone();
     let before = world.kernel(&host).unwrap().writes;
     world.kill_agent(&host);
@@ -113,7 +131,7 @@ fn an_agent_restart_writes_nothing_and_wiped_routes_come_back() {
     world.wipe_routes(&host);
     world.run(2_000).unwrap();
     assert!(world.kernel(&host).unwrap().writes > before, "the counter sees the repair");
-    assert!(world.settled(1));
+    assert!(world.settled(&programs(&text)));
 }
 
 #[test]
@@ -127,7 +145,8 @@ fn a_replica_that_computes_something_else_is_outvoted_also_when_it_leads() {
             if lead { leader } else { world.living_replicas().into_iter().find(|id| *id != leader).unwrap() };
         world.make_liar(liar);
         world.put_topology(leader, &text, None);
-        fails(world.run_until("all kernels hold revision 1", 20_000, |world| world.settled(1)), "liar");
+        let wanted = programs(&text);
+        fails(world.run_until("all kernels hold revision 1", 20_000, |world| world.settled(&wanted)), "liar");
         assert_ne!(world.leader(), Some(liar), "a replica that was outvoted does not lead");
         assert!(!world.status(liar).unwrap().serving, "a replica that was outvoted serves nothing");
     }
@@ -185,12 +204,13 @@ fn life(seed: u64) -> Result<(), String> {
     world.run_until("one leader after all faults stopped", 10_000, |world| world.leader().is_some())?;
     world.run_until("no link is believed to be down", 20_000, |world| world.facts().is_empty())?;
     let leader = world.leader().ok_or("no leader")?;
-    let request = world.put_topology(leader, &text.replacen("cost: ", "cost: 2", 1), None);
+    let last = text.replacen("cost: ", "cost: 2", 1);
+    let request = world.put_topology(leader, &last, None);
     world.run_until("a new change is accepted", 10_000, |world| {
         world.answer(request).is_some_and(|answer| answer.code == "accepted")
     })?;
-    let revision = world.answer(request).map_or(0, |answer| answer.revision);
-    world.run_until("all kernels hold the new revision", 20_000, |world| world.settled(revision))?;
+    let wanted = programs(&last);
+    world.run_until("all kernels hold the new revision", 20_000, |world| world.settled(&wanted))?;
     match world.unreachable_pairs() {
         pairs if pairs.is_empty() => Ok(()),
         pairs => Err(format!("seed {seed}: pairs are lost after healing: {pairs:?}")),
