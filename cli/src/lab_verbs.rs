@@ -71,7 +71,7 @@ fn lab_up(arguments: &LabUp) -> Done {
     if arguments.management == Management::InBand {
         return Err(Failure::new(exit::USAGE, "--management in_band is not supported yet: leave it out"));
     }
-    if arguments.controllers % 2 == 0 {
+    if arguments.controllers.is_multiple_of(2) {
         return Err(Failure::new(
             exit::USAGE,
             "an even number of controllers survives no more than one less: give 1 or 3",

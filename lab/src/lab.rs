@@ -8,7 +8,7 @@ use crate::record::{self, ControllerRecord, HostRecord, LinkRecord, Record};
 use crate::{ip, names::netns};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use topology::{Node, Topology};

@@ -296,8 +296,8 @@ impl World {
                 }
             }
             Happening::Connect { host, life } => self.connect(&host, life),
-            Happening::ToReplica { session, bytes } => self.to_replica(session, &bytes),
-            Happening::ToAgent { session, bytes } => self.to_agent(session, &bytes),
+            Happening::ToReplica { session, bytes } => self.up_arrives(session, &bytes),
+            Happening::ToAgent { session, bytes } => self.down_arrives(session, &bytes),
             Happening::SessionLost { session } => self.session_lost(session),
             Happening::KernelRead { host, life, sysctls } => {
                 if self.agent_alive(&host, life) {
@@ -574,7 +574,7 @@ impl World {
         self.heap.after(after, Happening::ToAgent { session, bytes: message.encode() });
     }
 
-    fn to_replica(&mut self, session: u64, bytes: &[u8]) {
+    fn up_arrives(&mut self, session: u64, bytes: &[u8]) {
         let Some(stream) = self.sessions.get(&session) else { return };
         let (replica, life) = (stream.replica, stream.replica_life);
         if !self.alive(replica, life) {
@@ -590,7 +590,7 @@ impl World {
         }
     }
 
-    fn to_agent(&mut self, session: u64, bytes: &[u8]) {
+    fn down_arrives(&mut self, session: u64, bytes: &[u8]) {
         let Some(stream) = self.sessions.get(&session) else { return };
         let (host, life) = (stream.host.clone(), stream.agent_life);
         if !self.agent_alive(&host, life) {
