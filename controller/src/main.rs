@@ -14,6 +14,11 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+/// At the end: for the last writes to reach the disk, for answers of the REST interface, for streams.
+const FLUSH_MAX: Duration = Duration::from_secs(5);
+const REST_MAX: Duration = Duration::from_secs(1);
+const STREAMS_MAX: Duration = Duration::from_secs(2);
+
 /// A replica of the Ballast controller.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -75,7 +80,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(arguments)) {
+    let ended = runtime.block_on(run(arguments));
+    // Dropping it would wait for a disk that hangs.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ballast-controller: {error:#}");
@@ -175,9 +183,9 @@ async fn run(arguments: Arguments) -> Result<()> {
     let web_tls = transport::web_server_config(&identity).with_context(fits)?;
     let handle = axum_server::Handle::new();
     tasks.spawn(serve_rest(rest_listener, web_tls, web, handle.clone()));
-    tasks.spawn(runtime::run(core, first, began, inlets, outlets, stop.clone()));
+    let core = tokio::spawn(runtime::run(core, first, began, inlets, outlets, stop.clone()));
     tracing::info!(id = arguments.id, cluster = %arguments.cluster, "controller started");
-    supervise(tasks, &stopping, &handle).await
+    supervise(core, tasks, &stopping, &handle).await
 }
 
 async fn serve_rest(
@@ -193,7 +201,8 @@ async fn serve_rest(
 
 /// Waits for a signal or for the first task that ends; a task that ends by itself takes the process with it, loudly.
 async fn supervise(
-    mut tasks: tokio::task::JoinSet<Result<()>>,
+    mut core: tokio::task::JoinHandle<Result<()>>,
+    mut listeners: tokio::task::JoinSet<Result<()>>,
     stopping: &watch::Sender<bool>,
     rest: &axum_server::Handle<SocketAddr>,
 ) -> Result<()> {
@@ -201,7 +210,8 @@ async fn supervise(
     let ended = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
-        ended = tasks.join_next() => ended,
+        ended = &mut core => Some(ended),
+        Some(ended) = listeners.join_next() => Some(ended),
     };
     if let Some(ended) = ended {
         ended??;
@@ -209,15 +219,22 @@ async fn supervise(
     }
     tracing::info!("the controller ends; agents and hosts carry on");
     let _ = stopping.send(true);
-    rest.graceful_shutdown(Some(Duration::from_secs(1)));
+    rest.graceful_shutdown(Some(REST_MAX));
+    let Ok(flushed) = tokio::time::timeout(FLUSH_MAX, core).await else {
+        bail!(
+            "the disk did not take the last writes within {FLUSH_MAX:?}: what a majority acknowledged is safe with the \
+             others; look at this machine's disk"
+        );
+    };
+    flushed??;
     let finish = async {
-        while let Some(ended) = tasks.join_next().await {
+        while let Some(ended) = listeners.join_next().await {
             ended??;
         }
         anyhow::Ok(())
     };
     // Streams of agents that do not end by themselves are cut: everything that counts is on the disk.
-    tokio::time::timeout(Duration::from_secs(3), finish).await.unwrap_or(Ok(()))
+    tokio::time::timeout(STREAMS_MAX, finish).await.unwrap_or(Ok(()))
 }
 
 fn random() -> Result<[u8; 8]> {

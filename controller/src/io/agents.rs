@@ -25,6 +25,7 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 const PING_ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How long a stream may stay silent at its beginning.
 const HELLO_MAX: Duration = Duration::from_secs(5);
+const ENDING: &str = "this controller is ending";
 
 /// All open streams.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,7 @@ pub struct Agents {
 struct Outbox {
     waiting: Mutex<Waiting>,
     filled: Notify,
+    closing: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +82,16 @@ impl Outbox {
             }
         }
     }
+
+    /// Why the core closed the stream, once it did.
+    async fn closed(&self) -> String {
+        loop {
+            if let Some(reason) = self.with(|waiting| waiting.closed.clone()) {
+                return reason;
+            }
+            self.closing.notified().await;
+        }
+    }
 }
 
 impl Agents {
@@ -94,12 +106,13 @@ impl Agents {
         }
     }
 
-    /// Ends a stream after what waits in it.
+    /// Ends a stream: after what waits in it when its agent reads, at once when it does not.
     pub fn close(&self, session: AgentSession, reason: String) {
         if let Some(outbox) = self.with(|open| open.get(&session).cloned()) {
             info!(session = session.0, %reason, "agent's session closed");
             outbox.with(|waiting| waiting.closed = Some(reason));
             outbox.filled.notify_one();
+            outbox.closing.notify_one();
         }
     }
 
@@ -172,13 +185,16 @@ impl Fleet for Service {
         let session = AgentSession(self.agents.last.fetch_add(1, Ordering::Relaxed) + 1);
         let outbox = Arc::new(Outbox::default());
         self.agents.with(|open| open.insert(session, outbox.clone()));
-        let gone = |_| Status::unavailable("this controller is ending");
-        self.events.send(Event::AgentOpened { session, host: host.clone() }).await.map_err(gone)?;
-        self.events.send(Event::Agent { session, message: hello }).await.map_err(gone)?;
         let (sender, receiver) = mpsc::channel(1);
         let (agents, events) = (self.agents.clone(), self.events.clone());
+        // Nothing is awaited between the entry and this task: a call that is dropped there would leave its entry behind.
         tokio::spawn(async move {
-            let why = converse(session, &mut incoming, &outbox, &sender, &events).await;
+            let opened = Event::AgentOpened { session, host: host.clone() };
+            let hello = Event::Agent { session, message: hello };
+            let why = match (events.send(opened).await, events.send(hello).await) {
+                (Ok(()), Ok(())) => converse(session, &mut incoming, &outbox, &sender, &events).await,
+                _ => ENDING.to_string(),
+            };
             debug!(%host, session = session.0, %why, "agent's session ended");
             agents.with(|open| open.remove(&session));
             // Nobody takes it when this controller ends.
@@ -217,7 +233,7 @@ async fn listen(
             Err(error) => return error.to_string(),
             Ok(message) => {
                 if events.send(Event::Agent { session, message }).await.is_err() {
-                    return "this controller is ending".to_string();
+                    return ENDING.to_string();
                 }
             }
         }
@@ -227,7 +243,12 @@ async fn listen(
 async fn speak(outbox: &Outbox, sender: &mpsc::Sender<Result<proto::ToAgent, Status>>) -> String {
     loop {
         // A place first, then the message: what waits may be replaced by something newer until it is sent.
-        let Ok(place) = sender.reserve().await else {
+        let place = tokio::select! {
+            biased;
+            place = sender.reserve() => place,
+            reason = outbox.closed() => return reason,
+        };
+        let Ok(place) = place else {
             return "the agent does not listen any more".to_string();
         };
         match outbox.next().await {

@@ -3,12 +3,12 @@
 
 use crate::core::{Controller, Effect, Event, Millis, Reply, Request, RequestBody};
 use crate::io::agents::Agents;
+use crate::io::compute::Compute;
 use crate::io::disk::{Job, Report, Writer};
 use crate::io::peers::Peers;
 use anyhow::{Result, anyhow};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::BTreeMap;
-use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::log::RequestId;
@@ -38,18 +38,17 @@ impl CoreHandle {
     /// Asks the core.
     ///
     /// # Errors
-    /// It ends, or does not answer within `limit`.
+    /// It ends, or does not answer within `limit`, the wait in its queue included.
     pub async fn ask(&self, body: RequestBody, limit: Duration) -> Result<Reply, AskError> {
         let mut id = [0; 16];
         SystemRandom::new().fill(&mut id).map_err(|_| AskError::Ending)?;
         let (sender, receiver) = oneshot::channel();
         let request = Request { id: RequestId(id), body };
-        self.requests.send((request, sender)).await.map_err(|_| AskError::Ending)?;
-        match tokio::time::timeout(limit, receiver).await {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(_)) => Err(AskError::Ending),
-            Err(_) => Err(AskError::Unknown),
-        }
+        let asked = async {
+            self.requests.send((request, sender)).await.map_err(|_| AskError::Ending)?;
+            receiver.await.map_err(|_| AskError::Ending)
+        };
+        tokio::time::timeout(limit, asked).await.unwrap_or(Err(AskError::Unknown))
     }
 }
 
@@ -61,7 +60,7 @@ pub struct Outlets {
     /// What it reports.
     pub reports: mpsc::Receiver<Report>,
     /// The compute thread.
-    pub compute: blocking::Sender<crate::core::ComputeJob>,
+    pub compute: Compute,
     /// Other controllers.
     pub peers: Peers,
     /// Agents' streams.
@@ -104,10 +103,16 @@ pub async fn run(
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
             _ = ticks.tick() => shell.tell(Event::Tick { unix_ms: unix_ms() })?,
-            Some(report) = shell.outlets.reports.recv() => match report {
-                Report::Persisted { number } => shell.tell(Event::Persisted { number })?,
-                Report::Failed(error) => return Err(anyhow!(error).context("the disk failed: this controller ends at once")),
+            report = shell.outlets.reports.recv() => match report {
+                Some(Report::Persisted { number }) => shell.tell(Event::Persisted { number })?,
+                Some(Report::Failed(error)) => {
+                    return Err(anyhow!(error).context("the disk failed: this controller ends at once"));
+                }
+                None => return Err(anyhow!("the disk's thread ended: this controller ends at once")),
             },
+            _ = &mut shell.outlets.compute.ended => {
+                return Err(anyhow!("the compute thread ended: this controller ends at once"));
+            }
             Some(event) = events.recv() => shell.tell(event)?,
             Some((request, sender)) = requests.recv() => {
                 shell.waiting.retain(|_, sender| !sender.is_closed());
@@ -147,7 +152,7 @@ impl Shell {
             Effect::Persist(persist) => return self.disk(Job::Persist(persist)),
             Effect::Compact { index } => return self.disk(Job::Compact { index }),
             Effect::Compute(job) => {
-                self.outlets.compute.send(job).map_err(|_| anyhow!("the compute thread is gone"))?;
+                self.outlets.compute.jobs.send(job).map_err(|_| anyhow!("the compute thread is gone"))?;
             }
             Effect::SendAgent { session, message } => self.outlets.agents.send(session, message),
             Effect::CloseAgent { session, reason } => self.outlets.agents.close(session, reason),
