@@ -15,8 +15,9 @@ pub struct Problem {
     pub kind: String,
     /// HTTP status.
     pub status: u16,
-    /// Stable code: `unauthorized`, `not_found`, `invalid_topology`, `stale_revision`, `guard_refused`,
-    /// `bad_override`, `too_large`, `no_leader`, `outcome_unknown`, `outvoted`, `bad_request`.
+    /// Stable code: `bad_override`, `bad_request`, `ending`, `guard_refused`, `internal`, `invalid_topology`,
+    /// `method_not_allowed`, `no_leader`, `not_found`, `outcome_unknown`, `outvoted`, `stale_revision`, `timeout`,
+    /// `too_large`, `unauthorized`, `unsupported_media_type`.
     pub code: String,
     /// One line.
     pub title: String,
@@ -33,19 +34,24 @@ pub struct Problem {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Stable codes of problems with their HTTP status (RFC 9110) and title.
-const PROBLEMS: [(&str, u16, &str); 11] = [
+/// Stable codes of problems with their HTTP status (RFC 9110) and title; docs/rest.md says what to do about each.
+pub const PROBLEMS: [(&str, u16, &str); 16] = [
     ("bad_override", 403, "the override is not valid for this change"),
     ("bad_request", 400, "the request cannot be understood"),
+    ("ending", 503, "this controller is ending"),
     ("guard_refused", 409, "a guard refused the change"),
+    ("internal", 500, "the controller failed"),
     ("invalid_topology", 422, "the topology has errors"),
+    ("method_not_allowed", 405, "this method is not offered here"),
     ("no_leader", 503, "there is no leader right now"),
     ("not_found", 404, "there is no such thing"),
     ("outcome_unknown", 504, "nobody knows yet whether the change was accepted"),
     ("outvoted", 503, "this controller computed something else than the majority"),
     ("stale_revision", 412, "the topology was changed since you read it"),
+    ("timeout", 408, "the request took too long"),
     ("too_large", 413, "the topology is too large"),
     ("unauthorized", 401, "a valid token is missing"),
+    ("unsupported_media_type", 415, "this content type is not read here"),
 ];
 
 impl Problem {

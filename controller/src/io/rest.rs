@@ -3,7 +3,7 @@
 use crate::core::{ReadAnswer, ReadRequest, Reply, RequestBody};
 use crate::io::agents::Agents;
 use crate::io::metrics::{render, resident_bytes};
-use crate::io::problem::{of_answer, problem, respond};
+use crate::io::problem::{of_answer, respond};
 use crate::io::runtime::{AskError, CoreHandle};
 use crate::io::secrets::Token;
 use axum::body::Bytes;
@@ -22,7 +22,7 @@ use utoipa::{IntoParams, Modify, OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use wire::overrides::Override;
 use wire::peer::{ClientBody, ClientRequest};
-use wire::rest;
+use wire::rest::{self, Problem};
 
 /// Largest body.
 pub const BODY_BYTES_MAX: usize = topology::FILE_BYTES_MAX;
@@ -97,9 +97,9 @@ pub fn router(web: Web) -> Router {
     let document: Arc<str> = document.to_pretty_json().unwrap_or_default().into();
     let guarded = guarded
         .route("/openapi.json", axum::routing::get(move || json_text(document.clone())))
-        .fallback(|| async { respond(&problem("not_found", "see /openapi.json for what is offered")) })
+        .fallback(|| async { respond(&Problem::new("not_found", "see /openapi.json for what is offered")) })
         .method_not_allowed_fallback(|| async {
-            respond(&problem("method_not_allowed", "see /openapi.json for what is offered"))
+            respond(&Problem::new("method_not_allowed", "see /openapi.json for what is offered"))
         })
         .layer(from_fn_with_state(web.clone(), authorize));
     let open = Router::new()
@@ -117,7 +117,7 @@ async fn authorize(State(web): State<Web>, request: Request, next: Next) -> Resp
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     match shown.and_then(|value| value.strip_prefix("Bearer ")) {
         Some(token) if web.token.matches(token.trim()) => next.run(request).await,
-        _ => respond(&problem(
+        _ => respond(&Problem::new(
             "unauthorized",
             "send `Authorization: Bearer TOKEN`; the token is in the controller's token file",
         )),
@@ -150,12 +150,12 @@ async fn ready(State(web): State<Web>) -> Response {
 
 async fn read(web: &Web, request: ReadRequest) -> Result<ReadAnswer, Response> {
     match web.core.ask(RequestBody::Read(request), READ_MAX).await {
-        Ok(Reply::Read(ReadAnswer::NotFound(why))) => Err(respond(&problem("not_found", why))),
+        Ok(Reply::Read(ReadAnswer::NotFound(why))) => Err(respond(&Problem::new("not_found", why))),
         Ok(Reply::Read(answer)) => Ok(answer),
-        Ok(Reply::Write(_)) => Err(respond(&problem("internal", "the core mistook a read for a write"))),
-        Err(AskError::Ending) => Err(respond(&problem("ending", "ask another controller"))),
+        Ok(Reply::Write(_)) => Err(respond(&Problem::new("internal", "the core mistook a read for a write"))),
+        Err(AskError::Ending) => Err(respond(&Problem::new("ending", "ask another controller"))),
         Err(AskError::Unknown) => {
-            Err(respond(&problem("timeout", "the controller is overloaded: ask another one")))
+            Err(respond(&Problem::new("timeout", "the controller is overloaded: ask another one")))
         }
     }
 }
@@ -170,7 +170,7 @@ async fn show<T: Serialize>(
         Err(response) => response,
         Ok(answer) => match take(answer) {
             Some(document) => Json(document).into_response(),
-            None => respond(&problem("internal", "the core gave another answer")),
+            None => respond(&Problem::new("internal", "the core gave another answer")),
         },
     }
 }
@@ -282,7 +282,7 @@ async fn get_topology(State(web): State<Web>) -> Response {
             ];
             (headers, bytes.to_vec()).into_response()
         }
-        Ok(_) => respond(&problem("internal", "the core gave another answer")),
+        Ok(_) => respond(&Problem::new("internal", "the core gave another answer")),
         Err(response) => response,
     }
 }
@@ -305,9 +305,12 @@ async fn put_topology(
     let body = match body {
         Ok(body) => body,
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            return respond(&problem("too_large", format!("at most {BODY_BYTES_MAX} bytes are accepted")));
+            return respond(&Problem::new(
+                "too_large",
+                format!("at most {BODY_BYTES_MAX} bytes are accepted"),
+            ));
         }
-        Err(rejection) => return respond(&problem("bad_request", rejection.body_text())),
+        Err(rejection) => return respond(&Problem::new("bad_request", rejection.body_text())),
     };
     let media =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/yaml");
@@ -322,11 +325,11 @@ async fn put_topology(
     ];
     if !known.contains(&media) {
         let detail = format!("send application/yaml or application/json, not {media}");
-        return respond(&problem("unsupported_media_type", detail));
+        return respond(&Problem::new("unsupported_media_type", detail));
     }
     let (expected_revision, overrides) = match (expected_revision(&headers), override_of(&headers)) {
         (Ok(expected), Ok(overrides)) => (expected, overrides),
-        (Err(why), _) | (_, Err(why)) => return respond(&problem("bad_request", why)),
+        (Err(why), _) | (_, Err(why)) => return respond(&Problem::new("bad_request", why)),
     };
     let key = headers.get(IDEMPOTENCY_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let request = ClientRequest {
@@ -343,10 +346,12 @@ async fn put_topology(
     };
     let answer = match web.core.ask(RequestBody::Write(request), WRITE_MAX).await {
         Ok(Reply::Write(answer)) => answer,
-        Ok(Reply::Read(_)) => return respond(&problem("internal", "the core mistook a write for a read")),
-        Err(AskError::Ending) => return respond(&problem("ending", "ask another controller")),
+        Ok(Reply::Read(_)) => {
+            return respond(&Problem::new("internal", "the core mistook a write for a read"));
+        }
+        Err(AskError::Ending) => return respond(&Problem::new("ending", "ask another controller")),
         Err(AskError::Unknown) => {
-            return respond(&problem(
+            return respond(&Problem::new(
                 "outcome_unknown",
                 "send the request again with the same Idempotency-Key: it takes effect once",
             ));
@@ -378,7 +383,7 @@ async fn accepted(web: &Web, number: u64, wait: Option<&str>, timeout_s: Option<
 async fn read_change(web: &Web, number: u64) -> Result<rest::Change, Response> {
     match read(web, ReadRequest::Change(number)).await? {
         ReadAnswer::Change(change) => Ok(change),
-        _ => Err(respond(&problem("internal", "the core gave another answer"))),
+        _ => Err(respond(&Problem::new("internal", "the core gave another answer"))),
     }
 }
 
@@ -421,7 +426,7 @@ async fn change(
     Query(params): Query<WaitParams>,
 ) -> Response {
     let Ok(number) = number.parse() else {
-        return respond(&problem("not_found", format!("changes have numbers; {number} is none")));
+        return respond(&Problem::new("not_found", format!("changes have numbers; {number} is none")));
     };
     let found = match params.wait.as_deref() {
         Some("done") => wait_for(&web, number, params.timeout_s).await,
@@ -491,7 +496,7 @@ struct PathParams {
 #[utoipa::path(get, path = "/v1/paths", params(PathParams), responses((status = 200, body = rest::Paths)))]
 async fn paths(State(web): State<Web>, Query(PathParams { from, to }): Query<PathParams>) -> Response {
     if from.is_empty() || to.is_empty() {
-        return respond(&problem("bad_request", "name both nodes: /v1/paths?from=A&to=B"));
+        return respond(&Problem::new("bad_request", "name both nodes: /v1/paths?from=A&to=B"));
     }
     let take = |answer| if let ReadAnswer::Paths(document) = answer { Some(document) } else { None };
     show(&web, ReadRequest::Paths { from, to }, take).await
@@ -505,7 +510,7 @@ async fn metrics_text(State(web): State<Web>) -> Response {
             let text = render(&web.metrics, &status, web.agents.count());
             ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
         }
-        Ok(_) => respond(&problem("internal", "the core gave another answer")),
+        Ok(_) => respond(&Problem::new("internal", "the core gave another answer")),
         Err(response) => response,
     }
 }
