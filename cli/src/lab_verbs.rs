@@ -245,9 +245,9 @@ fn lab_ping(lab: &Lab, as_json: bool) -> Done {
             "pairs": pairs_document(&ipv4, &ipv6),
             "missing": {"ipv4": missing(&ipv4), "ipv6": missing(&ipv6)},
         }));
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        print(&pairs_text(lab, &ipv4, &ipv6));
     }
-    print(&pairs_text(lab, &ipv4, &ipv6));
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(exit::NO) })
 }
 
@@ -310,6 +310,5 @@ fn down(run: Option<&str>) -> Result<(), Failure> {
             say(&format!("lab {run} is down"));
         }
     }
-    Lab::sweep()?;
     Ok(())
 }

@@ -48,6 +48,14 @@ fn feed(mut command: Command, input: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// An interface's index, as the kernel has it.
+pub(crate) fn index(netns: &str, interface: &str) -> Result<u32> {
+    crate::probe::in_netns(netns, || {
+        nix::net::if_::if_nametoindex(interface)
+            .with_context(|| format!("{netns} has no interface {interface}"))
+    })
+}
+
 /// Names of the network namespaces that begin with `prefix`.
 pub(crate) fn namespaces(prefix: &str) -> Result<Vec<String>> {
     let Ok(entries) = std::fs::read_dir("/run/netns") else { return Ok(Vec::new()) };

@@ -153,25 +153,16 @@ impl Lab {
         records.filter(|record| record.owner.is_none()).map(|record| record.run_id).collect()
     }
 
-    /// Takes down labs whose owner is gone, and namespaces of labs without a record.
+    /// Takes down labs whose owner is gone.
     pub fn sweep() -> Result<usize> {
         let mut swept = 0;
-        let mut known = BTreeSet::new();
         for folder in record::folders(&names::base_folder()) {
             let Ok(record) = Record::read(&folder) else { continue };
-            known.insert(record.run_id.clone());
             if record.owner.is_some_and(|owner| !owner.alive()) {
                 Lab { record, folder }.down()?;
                 swept += 1;
             }
         }
-        let strays = ip::namespaces(PREFIX)?;
-        let strays: Vec<String> = strays
-            .into_iter()
-            .filter(|name| name[PREFIX.len()..].split_once('-').is_some_and(|(run, _)| !known.contains(run)))
-            .collect();
-        end_all_inside(&strays)?;
-        ip::remove(&strays)?;
         Ok(swept)
     }
 
@@ -309,6 +300,17 @@ impl Lab {
         }
         self.record.links.sort_by(|x, y| x.id.cmp(&y.id));
         ip::batch(None, &cables)?;
+        for link in self.record.links.iter().filter(|link| ids.contains(&link.id)) {
+            let [near, far] = [0, 1].map(|at| {
+                let (host, interface) = &link.ends[at];
+                ip::index(&self.record.host(host)?.netns, interface)
+            });
+            ensure!(
+                near? != far?,
+                "the ends of {} have equal interface indexes: carrier events would be late",
+                link.id
+            );
+        }
         for (host, lines) in ups {
             ip::batch(Some(&self.record.host(&host)?.netns.clone()), &lines)?;
         }

@@ -321,7 +321,8 @@ fn lab_f_the_same_topology_twice_writes_nothing() -> Result<()> {
     let tracers = trace_all(&bed)?;
     let same = bed.file("same.yaml", &text)?;
     let shuffled: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
-    let comment = bed.file("comment.yaml", &format!("# another comment\n# and one more\n\n{}\n", shuffled.join("\n")))?;
+    let comment =
+        bed.file("comment.yaml", &format!("# another comment\n# and one more\n\n{}\n", shuffled.join("\n")))?;
     for file in [&same, &comment] {
         let applied = bed.json(&["apply", file, "--reason", "nothing new", "--wait"])?;
         assert_eq!((&applied["state"], &applied["writes"]), (&"done".into(), &0.into()), "{applied}");
