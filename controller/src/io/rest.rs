@@ -8,13 +8,15 @@ use crate::io::runtime::{AskError, CoreHandle};
 use crate::io::secrets::Token;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -146,6 +148,18 @@ async fn ready(State(web): State<Web>) -> Response {
     }
 }
 
+/// What is taken from a request's line; what does not fit is a problem document as everything else.
+struct Checked<T>(T);
+
+impl<S: Sync, T: FromRequestParts<S, Rejection: Display>> FromRequestParts<S> for Checked<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let taken = T::from_request_parts(parts, state).await;
+        taken.map(Checked).map_err(|why| respond(&Problem::new("bad_request", why.to_string())))
+    }
+}
+
 // ---- asking the core
 
 async fn read(web: &Web, request: ReadRequest) -> Result<ReadAnswer, Response> {
@@ -268,6 +282,12 @@ fn expected_revision(headers: &HeaderMap) -> Result<Option<u64>, String> {
         .map_err(|_| format!("If-Match must be the ETag of /v1/topology, for example \"7\"; it is {text}"))
 }
 
+/// A key that cannot be read is refused: without it a request that is sent again would count twice.
+fn idempotency_key(headers: &HeaderMap) -> Result<String, String> {
+    let Some(value) = headers.get(IDEMPOTENCY_HEADER) else { return Ok(String::new()) };
+    value.to_str().map(str::to_string).map_err(|_| "the Idempotency-Key header is not ASCII".to_string())
+}
+
 /// The newest topology, as it was sent; its revision is the ETag.
 #[utoipa::path(get, path = "/v1/topology", responses(
     (status = 200, description = "The file", content_type = "application/yaml", body = String),
@@ -298,7 +318,7 @@ async fn get_topology(State(web): State<Web>) -> Response {
 ))]
 async fn put_topology(
     State(web): State<Web>,
-    Query(params): Query<PutParams>,
+    Checked(Query(params)): Checked<Query<PutParams>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -327,14 +347,15 @@ async fn put_topology(
         let detail = format!("send application/yaml or application/json, not {media}");
         return respond(&Problem::new("unsupported_media_type", detail));
     }
-    let (expected_revision, overrides) = match (expected_revision(&headers), override_of(&headers)) {
-        (Ok(expected), Ok(overrides)) => (expected, overrides),
-        (Err(why), _) | (_, Err(why)) => return respond(&Problem::new("bad_request", why)),
+    let read = expected_revision(&headers)
+        .and_then(|expected| Ok((expected, override_of(&headers)?, idempotency_key(&headers)?)));
+    let (expected_revision, overrides, key) = match read {
+        Ok(read) => read,
+        Err(why) => return respond(&Problem::new("bad_request", why)),
     };
-    let key = headers.get(IDEMPOTENCY_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let request = ClientRequest {
         author: params.author,
-        idempotency_key: key.to_string(),
+        idempotency_key: key,
         body: ClientBody::PutTopology {
             topology: body.to_vec(),
             file: params.file,
@@ -422,8 +443,8 @@ async fn changes(State(web): State<Web>) -> Response {
 ))]
 async fn change(
     State(web): State<Web>,
-    Path(number): Path<String>,
-    Query(params): Query<WaitParams>,
+    Checked(Path(number)): Checked<Path<String>>,
+    Checked(Query(params)): Checked<Query<WaitParams>>,
 ) -> Response {
     let Ok(number) = number.parse() else {
         return respond(&Problem::new("not_found", format!("changes have numbers; {number} is none")));
@@ -459,7 +480,7 @@ async fn hosts(State(web): State<Web>) -> Response {
     (status = 200, body = rest::Host),
     (status = 404, body = rest::Problem, content_type = "application/problem+json"),
 ))]
-async fn host(State(web): State<Web>, Path(name): Path<String>) -> Response {
+async fn host(State(web): State<Web>, Checked(Path(name)): Checked<Path<String>>) -> Response {
     let take = |answer| if let ReadAnswer::Host(document) = answer { Some(document) } else { None };
     show(&web, ReadRequest::Host(name), take).await
 }
@@ -469,7 +490,7 @@ async fn host(State(web): State<Web>, Path(name): Path<String>) -> Response {
     (status = 200, body = rest::ProgramDocument),
     (status = 404, body = rest::Problem, content_type = "application/problem+json"),
 ))]
-async fn program(State(web): State<Web>, Path(name): Path<String>) -> Response {
+async fn program(State(web): State<Web>, Checked(Path(name)): Checked<Path<String>>) -> Response {
     let take = |answer| if let ReadAnswer::Program(document) = answer { Some(document) } else { None };
     show(&web, ReadRequest::Program(name), take).await
 }
@@ -494,7 +515,10 @@ struct PathParams {
 
 /// All equal-cost paths from one node to another, as the programs forward.
 #[utoipa::path(get, path = "/v1/paths", params(PathParams), responses((status = 200, body = rest::Paths)))]
-async fn paths(State(web): State<Web>, Query(PathParams { from, to }): Query<PathParams>) -> Response {
+async fn paths(
+    State(web): State<Web>,
+    Checked(Query(PathParams { from, to })): Checked<Query<PathParams>>,
+) -> Response {
     if from.is_empty() || to.is_empty() {
         return respond(&Problem::new("bad_request", "name both nodes: /v1/paths?from=A&to=B"));
     }
