@@ -7,4 +7,5 @@
 )]
 
 mod lab_main;
+mod rest;
 mod tidy;
