@@ -469,3 +469,17 @@ fn only_tls_1_3_is_spoken() {
     let words = String::from_utf8_lossy(&old.stderr).to_lowercase();
     assert!(!old.status.success() && words.contains("alert protocol version"), "{words}");
 }
+
+#[test]
+fn every_problem_code_is_explained() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rest.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| {
+        let mut cells = line.split('|').skip(1).map(str::trim);
+        let (code, status) = (cells.next()?.trim_matches('`'), cells.next()?.parse::<u16>().ok()?);
+        Some((code, status))
+    });
+    let mut told: Vec<(&str, u16)> = rows.collect();
+    told.sort_unstable();
+    assert_eq!(told, wire::rest::PROBLEMS.map(|(code, status, _)| (code, status)));
+}
