@@ -135,7 +135,10 @@ fn nothing_happens_before_the_cluster_is_founded_and_it_is_founded_once() {
         &[
             entry(1, Command::Intent(intent(0))),
             entry(2, found()),
-            entry(3, Command::Found { incarnation: 9, cluster: "other".to_string(), operator_key: vec![] }),
+            entry(
+                3,
+                Command::Found { incarnation: 9, cluster: "other".to_string(), operator_key: vec![1; 32] },
+            ),
         ],
     );
     assert_eq!(outcomes, [OutcomeKind::Quarantined, OutcomeKind::Done, OutcomeKind::Done]);
