@@ -121,10 +121,10 @@ fn leader_kills(bed: &Bed, rounds: usize) -> Result<Vec<Figure>> {
         std::thread::sleep(Duration::from_millis(500));
         lost.push(probes.stop()?.lost() as f64);
         bed.lab(&["start", &leader])?;
-        wait("three members", Duration::from_secs(20), || {
-            let status = bed.json(&["status"])?;
-            let members = status["members"].as_array().cloned().unwrap_or_default();
-            Ok(members.iter().filter(|member| member["reachable"] == true).count() == 3)
+        let url = bed.controller_url(&leader)?;
+        wait("it answers again", Duration::from_secs(20), || {
+            let status = bed.json(&["status", "--url", &url])?;
+            Ok(status["leader"].is_u64() && status["hosts"]["connected"] == status["hosts"]["total"])
         })?;
     }
     let lost = Figure::of("leader killed, packets lost at 1 ms", "abilene", "packets", lost);

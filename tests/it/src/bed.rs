@@ -152,6 +152,14 @@ impl Bed {
         addresses.into_iter().find(|address| address.is_ipv6() == ipv6).context("a loopback of each family")
     }
 
+    /// REST address of a controller (`c1`).
+    pub fn controller_url(&self, name: &str) -> Result<String> {
+        let all = self.document["controllers"].as_array().context("controllers")?;
+        let found =
+            all.iter().find(|one| format!("c{}", one["id"]) == name).with_context(|| format!("no {name}"))?;
+        Ok(found["url"].as_str().context("url")?.to_string())
+    }
+
     /// The pid of a host's agent now.
     pub fn agent_pid(&self, name: &str) -> Result<u32> {
         let document: Value = serde_json::from_slice(&self.lab(&["status", "--json"])?.stdout)?;
