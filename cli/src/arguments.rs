@@ -131,7 +131,7 @@ pub(crate) struct Apply {
     #[arg(long = "override", value_name = "GUARD", requires = "key")]
     pub(crate) overrides: Vec<String>,
     /// The operator's private key (PKCS#8, PEM).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "overrides")]
     pub(crate) key: Option<PathBuf>,
     /// Wait until the change is done, halted, or --timeout is over.
     #[arg(long)]

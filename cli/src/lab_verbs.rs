@@ -74,7 +74,7 @@ fn lab_up(arguments: &LabUp) -> Done {
     if arguments.controllers.is_multiple_of(2) {
         return Err(Failure::new(
             exit::USAGE,
-            "an even number of controllers survives no more than one less: give 1 or 3",
+            "an even number of controllers survives no more than one less: give 1, 3 or 5",
         ));
     }
     let topology = topology_of(&arguments.file)?;

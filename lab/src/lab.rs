@@ -71,6 +71,7 @@ impl Lab {
     /// Makes namespaces, cables, certificates and processes. Nothing is applied yet. A failure leaves nothing behind.
     pub fn up(topology: &Topology, options: &Options, binaries: &Binaries) -> Result<Lab> {
         ensure!(nix::unistd::geteuid().is_root(), "a lab is made of network namespaces: run this as root");
+        refuse_management_interface(topology)?;
         let run_id = names::fresh_run_id()?;
         let folder = names::base_folder().join(&run_id);
         for part in ["certificates", "logs", "state", "sockets"] {
@@ -284,10 +285,6 @@ impl Lab {
                 (topology.node(end.node).name.clone(), end.interface.clone())
             });
             for (host, interface) in &ends {
-                ensure!(
-                    interface != MANAGEMENT_INTERFACE,
-                    "{host}:{interface}: labs use {MANAGEMENT_INTERFACE} for the management network; name the interface otherwise"
-                );
                 ups.entry(host.clone()).or_default().push(format!("link set {interface} up"));
             }
             let [(a, a_interface), (b, b_interface)] = &ends;
@@ -531,6 +528,7 @@ impl Lab {
 
     /// The lab's hosts and cables follow a changed file. What both have stays as it is.
     pub fn sync(&mut self, topology: &Topology, binaries: &Binaries) -> Result<()> {
+        refuse_management_interface(topology)?;
         let wanted: BTreeSet<String> = topology.links.iter().map(|link| link.id.clone()).collect();
         for link in self.record.links.clone().into_iter().filter(|link| !wanted.contains(&link.id)) {
             let (host, interface) = &link.ends[0];
@@ -603,6 +601,18 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// Before anything is made.
+fn refuse_management_interface(topology: &Topology) -> Result<()> {
+    for end in topology.links.iter().flat_map(|link| &link.ends) {
+        ensure!(
+            end.interface != MANAGEMENT_INTERFACE,
+            "{}: labs use {MANAGEMENT_INTERFACE} for the management network; name the interface otherwise",
+            topology.endpoint(end)
+        );
+    }
+    Ok(())
 }
 
 fn end_all_inside(namespaces: &[String]) -> Result<()> {
