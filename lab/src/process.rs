@@ -62,7 +62,9 @@ fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(") ")?;
     let mut fields = after_name.split(' ');
-    if fields.next()? == "Z" {
+    // The first thread of a killed process may be dead while others still hold its files, ports and locks.
+    let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    if fields.next()? == "Z" && threads() <= 1 {
         return None;
     }
     // Fields 4 to 21 lie between the state and the start time.
