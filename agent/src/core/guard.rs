@@ -23,7 +23,7 @@ pub enum Verdict {
 }
 
 /// Judges the way from the objects in force to those of an offer: more than half *and* more than ten of the routes going
-/// is refused. A return to a program that was in force before is not counted.
+/// is refused, and so is a program that leaves no route at all. A return to a program that was in force before is not counted.
 pub fn judge(
     running: &Objects,
     offered: &Objects,

@@ -137,7 +137,10 @@ impl Agent {
             Event::KernelRead(Ok(actual)) => self.kernel_read(now, *actual, out),
             Event::KernelRead(Err(why)) => {
                 warn!(%why, "the kernel could not be read; nothing is concluded from that");
-                self.work = Work::Blind { again: Millis(now.0 + READ_AGAIN_MS) };
+                // Other work in between stays: only a reading that was asked for is asked for again.
+                if matches!(self.work, Work::Reading { .. }) {
+                    self.work = Work::Blind { again: Millis(now.0 + READ_AGAIN_MS) };
+                }
             }
             Event::Applied { batch, results } => self.applied(batch, results, out),
             Event::LedgerSaved { save, result } => self.ledger_saved(save, result, out),
