@@ -22,7 +22,7 @@ mod yaml;
 
 pub use diagnostic::{Code, DIAGNOSTICS_MAX, Diagnostic, Severity};
 pub use model::{
-    Addressing, Direction, End, InterfaceName, Link, LinkIndex, Management, Node, NodeIndex, Safety, Share,
-    Topology, Zone, ZoneIndex,
+    Addressing, Demand, Direction, End, External, InterfaceName, Invariant, InvariantRule, Link, LinkGroup,
+    LinkIndex, Location, Management, Node, NodeIndex, Safety, Selector, Share, Topology, Zone, ZoneIndex,
 };
 pub use read::{FILE_BYTES_MAX, Reading, read};

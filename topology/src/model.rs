@@ -39,6 +39,14 @@ pub struct Topology {
     pub nodes: Vec<Node>,
     /// Links, sorted by [`Link::id`].
     pub links: Vec<Link>,
+    /// Bundles of parallel links, sorted by name.
+    pub link_groups: Vec<LinkGroup>,
+    /// Ways out of the network, sorted by node and interface.
+    pub external: Vec<External>,
+    /// Expected traffic, sorted by (from, to); a pair may occur more than once.
+    pub demands: Vec<Demand>,
+    /// What must hold in every state, in the order of the file.
+    pub invariants: Vec<Invariant>,
     /// Budgets for changes.
     pub safety: Safety,
 }
@@ -75,8 +83,14 @@ pub struct Node {
     pub loopbacks: Vec<IpAddr>,
     /// Prefixes behind this node, sorted.
     pub prefixes: Vec<IpNetwork>,
+    /// Who answers for a prefix, where the file names somebody.
+    pub prefix_owners: BTreeMap<IpNetwork, String>,
     /// Free labels.
     pub labels: BTreeMap<String, String>,
+    /// Whether transit traffic shall avoid the node while any other way is left.
+    pub drained: bool,
+    /// Where it stands, for pictures.
+    pub location: Option<Location>,
     /// Line of the node in the file, from 1: shown where an explanation points back.
     pub line: u32,
 }
@@ -94,6 +108,14 @@ pub struct Link {
     pub latency_us: Option<u64>,
     /// MTU in bytes, when the file states one.
     pub mtu_bytes: Option<u32>,
+    /// Shared-risk link groups (RFC 4202, section 2.3): names of what fails together, sorted.
+    pub srlgs: Vec<String>,
+    /// Affinity labels (administrative groups, RFC 7308), sorted.
+    pub affinity: Vec<String>,
+    /// Name of the bundle that the link belongs to.
+    pub group: Option<String>,
+    /// Whether traffic shall avoid the link while any other way is left.
+    pub drained: bool,
     /// Line of the link in the file, from 1.
     pub line: u32,
 }
@@ -111,6 +133,92 @@ pub struct End {
     pub link_local: Ipv6Addr,
     /// Numbered addresses with their prefix length, sorted; empty on an unnumbered link.
     pub addresses: Vec<IpNetwork>,
+}
+
+/// A place on the earth (WGS 84), in millionths of a degree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Positive to the north; -90,000,000 to 90,000,000.
+    pub latitude_microdegrees: i32,
+    /// Positive to the east; -180,000,000 to 180,000,000.
+    pub longitude_microdegrees: i32,
+}
+
+/// Parallel links between the same two nodes that stand or fall as one (a link aggregation group).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkGroup {
+    /// Unique name.
+    pub name: String,
+    /// With fewer living links than this, traffic avoids the rest as if they were drained; from 1.
+    pub min_links: u32,
+}
+
+/// A way out of the network: a gateway behind an interface that is no link. Equality leaves
+/// [`External::line`] out.
+#[derive(Clone, Debug, Eq)]
+pub struct External {
+    /// The node with the uplink. It attracts the prefixes while the uplink is up.
+    pub node: NodeIndex,
+    /// The uplink. In facts it is called `node:interface`.
+    pub interface: InterfaceName,
+    /// Where packets go; of the family of the prefixes.
+    pub next_hop: IpAddr,
+    /// What is reached through it, sorted; all of one family.
+    pub prefixes: Vec<IpNetwork>,
+    /// Line of the entry in the file, from 1.
+    pub line: u32,
+}
+
+/// Expected traffic between two nodes. Equality leaves [`Demand::line`] out.
+#[derive(Clone, Copy, Debug, Eq)]
+pub struct Demand {
+    /// Where it enters.
+    pub from: NodeIndex,
+    /// Where it leaves.
+    pub to: NodeIndex,
+    /// Bits per second.
+    pub rate_bps: u64,
+    /// Line of the entry in the file, from 1.
+    pub line: u32,
+}
+
+/// What must hold in every state of the network. Equality leaves [`Invariant::line`] out.
+#[derive(Clone, Debug, Eq)]
+pub struct Invariant {
+    /// Sources.
+    pub from: Selector,
+    /// Destinations; a node that is in both is no pair with itself.
+    pub to: Selector,
+    /// What must hold for each pair.
+    pub rule: InvariantRule,
+    /// Line of the entry in the file, from 1.
+    pub line: u32,
+}
+
+/// A set of nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    /// As written: `any`, a node's name, `zone:NAME` or `label:KEY=VALUE`.
+    pub text: String,
+    /// The nodes that it stands for, sorted; never empty.
+    pub nodes: Vec<NodeIndex>,
+}
+
+/// What must hold for a pair of nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvariantRule {
+    /// Packets arrive, on every equal path.
+    Reach,
+    /// No packet arrives.
+    Isolate,
+    /// Every path passes one of these nodes.
+    Waypoint(Selector),
+    /// No path is longer than this number of links.
+    MaxHops(u32),
+    /// No path takes longer, one way, in microseconds; links without a latency count 0.
+    MaxLatencyUs(u64),
+    /// Every link of every path carries IP packets of this size, in bytes.
+    MinMtuBytes(u32),
 }
 
 /// Which way over a link.
@@ -134,17 +242,44 @@ pub enum Share {
 impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
         // Taken apart, so that a new field cannot be forgotten here.
-        let Node { name, zone, loopbacks, prefixes, labels, line: _ } = self;
-        (name, zone, loopbacks, prefixes, labels)
-            == (&other.name, &other.zone, &other.loopbacks, &other.prefixes, &other.labels)
+        let Node { name, zone, loopbacks, prefixes, prefix_owners, labels, drained, location, line: _ } =
+            self;
+        (name, zone, loopbacks, prefixes) == (&other.name, &other.zone, &other.loopbacks, &other.prefixes)
+            && (prefix_owners, labels) == (&other.prefix_owners, &other.labels)
+            && (*drained, *location) == (other.drained, other.location)
     }
 }
 
 impl PartialEq for Link {
     fn eq(&self, other: &Self) -> bool {
-        let Link { id, ends, capacity_bps, latency_us, mtu_bytes, line: _ } = self;
+        let Link { id, ends, capacity_bps, latency_us, mtu_bytes, srlgs, affinity, group, drained, line: _ } =
+            self;
         (id, ends, capacity_bps, latency_us, mtu_bytes)
             == (&other.id, &other.ends, &other.capacity_bps, &other.latency_us, &other.mtu_bytes)
+            && (srlgs, affinity, group, *drained)
+                == (&other.srlgs, &other.affinity, &other.group, other.drained)
+    }
+}
+
+impl PartialEq for External {
+    fn eq(&self, other: &Self) -> bool {
+        let External { node, interface, next_hop, prefixes, line: _ } = self;
+        (node, interface, next_hop, prefixes)
+            == (&other.node, &other.interface, &other.next_hop, &other.prefixes)
+    }
+}
+
+impl PartialEq for Demand {
+    fn eq(&self, other: &Self) -> bool {
+        let Demand { from, to, rate_bps, line: _ } = self;
+        (from, to, rate_bps) == (&other.from, &other.to, &other.rate_bps)
+    }
+}
+
+impl PartialEq for Invariant {
+    fn eq(&self, other: &Self) -> bool {
+        let Invariant { from, to, rule, line: _ } = self;
+        (from, to, rule) == (&other.from, &other.to, &other.rule)
     }
 }
 
@@ -169,6 +304,13 @@ pub struct Safety {
     pub bake_ms: u64,
     /// How long a returned link must stay up before it is believed, in milliseconds; default 2 s.
     pub link_up_hold_ms: u64,
+    /// Highest load of a link under the demands, in hundredths of its capacity; nothing: not checked.
+    pub max_link_load_percent: Option<u32>,
+    /// Hosts of the first step of a change; nothing: no step of its own.
+    pub canary_hosts: Option<u32>,
+    /// A host that cannot reach a controller for this long after a new program goes back to its confirmed
+    /// one, in milliseconds; nothing: it keeps the new one.
+    pub confirm_within_ms: Option<u64>,
 }
 
 impl Topology {

@@ -541,6 +541,9 @@ impl Reader<'_> {
             max_prefixes_lost: Share::Count(0),
             bake_ms: 10_000,
             link_up_hold_ms: 2_000,
+            max_link_load_percent: None,
+            canary_hosts: None,
+            confirm_within_ms: None,
         };
         let Some(fields) = value.and_then(|value| self.fields(value, &SAFETY)) else { return safety };
         if let Some(share) =

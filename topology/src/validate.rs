@@ -60,6 +60,10 @@ pub(crate) fn validate(
         nodes: nodes.collect(),
         zones: zones.into_iter().map(|name| Zone { name }).collect(),
         links,
+        link_groups: Vec::new(),
+        external: Vec::new(),
+        demands: Vec::new(),
+        invariants: Vec::new(),
         safety,
     })
 }
@@ -222,7 +226,17 @@ fn build_node(node: RawNode, loopbacks: Vec<IpAddr>, zones: &[String]) -> Node {
         node.zone.and_then(|zone| zones.binary_search(&zone.value).ok()).map(|at| ZoneIndex(at as u32));
     let mut prefixes: Vec<IpNetwork> = node.prefixes.into_iter().map(|prefix| prefix.value).collect();
     prefixes.sort();
-    Node { name: node.name.value, zone, loopbacks, prefixes, labels: node.labels, line: node.name.place.line }
+    Node {
+        name: node.name.value,
+        zone,
+        loopbacks,
+        prefixes,
+        prefix_owners: BTreeMap::new(),
+        labels: node.labels,
+        drained: false,
+        location: None,
+        line: node.name.place.line,
+    }
 }
 
 /// Nothing only when a node is missing, which was reported before.
@@ -242,6 +256,10 @@ fn build_link(link: RawLink, names: &BTreeMap<&str, NodeIndex>) -> Option<Link> 
         capacity_bps: settings.capacity_bps,
         latency_us: settings.latency_us,
         mtu_bytes: settings.mtu_bytes,
+        srlgs: Vec::new(),
+        affinity: Vec::new(),
+        group: None,
+        drained: false,
         line: place.line,
     })
 }

@@ -37,7 +37,18 @@ pub(crate) fn topology(text: &str) -> Topology {
                 addresses: Vec::new(),
             }
         });
-        links.push(Link { id, ends, capacity_bps: None, latency_us: None, mtu_bytes: None, line: 0 });
+        links.push(Link {
+            id,
+            ends,
+            capacity_bps: None,
+            latency_us: None,
+            mtu_bytes: None,
+            srlgs: Vec::new(),
+            affinity: Vec::new(),
+            group: None,
+            drained: false,
+            line: 0,
+        });
     }
     links.sort_by(|a, b| a.id.cmp(&b.id));
     Topology {
@@ -47,6 +58,10 @@ pub(crate) fn topology(text: &str) -> Topology {
         zones: Vec::new(),
         nodes: names.iter().enumerate().map(|(at, name)| node(at + 1, name)).collect(),
         links,
+        link_groups: Vec::new(),
+        external: Vec::new(),
+        demands: Vec::new(),
+        invariants: Vec::new(),
         safety: safety(),
     }
 }
@@ -60,7 +75,10 @@ fn node(number: usize, name: &str) -> Node {
             .map(|address| address.parse().unwrap())
             .to_vec(),
         prefixes: vec![prefix],
+        prefix_owners: BTreeMap::new(),
         labels: BTreeMap::new(),
+        drained: false,
+        location: None,
         line: 0,
     }
 }
@@ -71,6 +89,9 @@ pub(crate) fn safety() -> Safety {
         max_prefixes_lost: Share::Count(0),
         bake_ms: 10_000,
         link_up_hold_ms: 2_000,
+        max_link_load_percent: None,
+        canary_hosts: None,
+        confirm_within_ms: None,
     }
 }
 
