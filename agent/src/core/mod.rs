@@ -17,3 +17,6 @@ mod session;
 pub use config::Config;
 pub use event::{Effect, Event, LocalAnswer, LocalRequest, Millis};
 pub use session::Agent;
+
+#[cfg(test)]
+mod tests;

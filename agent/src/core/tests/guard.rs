@@ -1,0 +1,142 @@
+//! The host's own veto, row by row.
+
+use super::{HOST, Host, network, offer};
+use crate::core::guard::MAX_ROUTES_REMOVED;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use wire::agent::{Offer, Outcome};
+use wire::overrides::Override;
+
+/// Runs `before` prefixes, offers `after`; how many routes each prefix costs is the compiler's business: the numbers
+/// below are routes.
+fn verdict(before: usize, after: usize) -> (Outcome, usize) {
+    let mut host = Host::connected();
+    host.offer(offer(&network(before), 5, 1));
+    let routes = host.kernel.routes.len();
+    host.offer(offer(&network(after), 6, 2));
+    (host.acks[1].outcome.clone(), routes.saturating_sub(routes_of(after)))
+}
+
+fn routes_of(prefixes: usize) -> usize {
+    let network = network(prefixes);
+    let (program, _) = network.host(HOST).expect("there");
+    plan::Objects::of(program, &network.table).routes.len()
+}
+
+#[test]
+fn more_than_half_and_more_than_ten_routes_going_is_refused() {
+    for (before, after, refused) in [
+        // 10 going of 18: more than half, but ten may always go.
+        (5, 0, false),
+        // 12 going of 20.
+        (6, 0, true),
+        // 40 going of 88: less than half.
+        (40, 20, false),
+        // 60 of 88.
+        (40, 10, true),
+        (10, 40, false),
+        (40, 40, false),
+    ] {
+        let (outcome, going) = verdict(before, after);
+        match outcome {
+            Outcome::RefusedByGuard { guard, value, limit } => {
+                assert!(refused, "{before} -> {after}: {value} of limit {limit}");
+                assert_eq!((guard.as_str(), value as usize), (MAX_ROUTES_REMOVED, going));
+                assert!(value > limit);
+            }
+            other => assert!(!refused, "{before} -> {after}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_program_without_any_route_is_refused_however_few_go() {
+    let mut host = Host::connected();
+    host.offer(offer(&network(0), 5, 1));
+    let before = host.kernel.clone();
+    assert!(before.routes.len() <= 10);
+    let alone = super::compile("version: 1\nname: t\nnodes: { a: {} }\n");
+    host.offer(offer(&alone, 6, 2));
+    assert!(matches!(host.acks[1].outcome, Outcome::RefusedByGuard { .. }), "{:?}", host.acks[1].outcome);
+    assert_eq!(host.kernel, before);
+}
+
+#[test]
+fn a_return_to_a_program_of_its_own_ledger_passes() {
+    let (few, many) = (network(1), network(40));
+    let mut host = Host::connected();
+    host.offer(offer(&few, 5, 1));
+    host.offer(offer(&many, 6, 2));
+    host.offer(offer(&few, 7, 3));
+    assert_eq!(host.outcomes(), [&Outcome::Applied; 3]);
+    // Also after the agent's death: its ledger remembers.
+    host.offer(offer(&many, 8, 4));
+    host.restart();
+    host.event(crate::core::event::Event::Connected);
+    host.offer(offer(&few, 9, 5));
+    assert_eq!(host.outcomes().last(), Some(&&Outcome::Applied));
+}
+
+struct Operator(Ed25519KeyPair);
+
+impl Operator {
+    fn new(seed: u8) -> Operator {
+        Operator(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("32 bytes"))
+    }
+
+    fn public(&self) -> [u8; 32] {
+        self.0.public_key().as_ref().try_into().expect("32 bytes")
+    }
+
+    fn word(&self, guard: &str, revision: u64) -> Override {
+        let mut word = Override {
+            guards: vec![guard.to_string()],
+            revision,
+            topology_digest: [7; 32],
+            reason: "the old prefixes are gone for good".to_string(),
+            signature: Vec::new(),
+        };
+        word.signature = self.0.sign(&word.signed_bytes()).as_ref().to_vec();
+        word
+    }
+}
+
+#[test]
+fn the_operators_word_counts_once_for_its_revision_alone() {
+    let operator = Operator::new(1);
+    let (few, fewer, many) = (network(1), network(2), network(40));
+    let mut config = Host::config();
+    config.operator_key = Some(operator.public());
+    let with = |offer: Offer, word: &Override| Offer { overrides: Some(word.clone()), ..offer };
+    let (word, other_guard) = (operator.word(MAX_ROUTES_REMOVED, 2), operator.word("max_prefixes_lost", 2));
+    let mut forged = Operator::new(2).word(MAX_ROUTES_REMOVED, 2);
+    let mut altered = word.clone();
+    altered.reason.push('!');
+    for (name, word, revision, passes) in [
+        ("right", &word, 2, true),
+        ("another revision", &word, 3, false),
+        ("another guard", &other_guard, 2, false),
+        ("another key", &forged, 2, false),
+        ("altered", &altered, 2, false),
+    ] {
+        let mut host = Host::unborn(config.clone());
+        host.boot();
+        host.offer(offer(&many, 5, 1));
+        host.offer(with(offer(&few, 6, revision), word));
+        assert_eq!(host.acks[1].outcome == Outcome::Applied, passes, "{name}: {:?}", host.acks[1].outcome);
+    }
+    // Used up: the same word does not open the same revision for another program, nor after a restart.
+    let mut host = Host::unborn(config.clone());
+    host.boot();
+    host.offer(offer(&many, 5, 1));
+    host.offer(with(offer(&few, 6, 2), &word));
+    host.offer(offer(&many, 7, 2));
+    host.restart();
+    host.offer(with(offer(&fewer, 8, 2), &word));
+    assert!(matches!(host.acks.last().expect("there").outcome, Outcome::RefusedByGuard { .. }));
+    // A host without the operator's key accepts no word at all.
+    forged.revision = 2;
+    let mut host = Host::connected();
+    host.offer(offer(&many, 5, 1));
+    host.offer(with(offer(&few, 6, 2), &word));
+    assert!(matches!(host.acks[1].outcome, Outcome::RefusedByGuard { .. }));
+}

@@ -1,0 +1,278 @@
+//! An agent under script: programs compiled from small topologies, a kernel that holds what it is told, and a disk that
+//! can fail. Only compiled for tests.
+
+mod guard;
+mod ledger;
+mod reconcile;
+mod session;
+
+use crate::core::config::Config;
+use crate::core::event::{Effect, Event, LocalAnswer, LocalRequest, Millis};
+use crate::core::kernel::{Actual, ActualNexthop, ActualRoute, Link, NexthopKind, Op, OpError, OpResults};
+use crate::core::session::Agent;
+use plan::{Facts, Network};
+use std::collections::{BTreeMap, BTreeSet};
+use wire::Generation;
+use wire::agent::{Ack, Offer, Outcome, ToAgent, ToController};
+use wire::ledger::Ledger;
+
+/// The host of all tests.
+pub(super) const HOST: &str = "a";
+
+/// Two routers on one host's two links, with so many prefixes behind `c`.
+pub(super) fn network(prefixes: usize) -> Network {
+    let behind: Vec<String> = (0..prefixes).map(|n| format!("10.{}.{}.0/24", 1 + n / 250, n % 250)).collect();
+    let text = format!(
+        "version: 1\nname: t\nnodes:\n  a: {{}}\n  b: {{}}\n  c: {{ prefixes: [{}] }}\nlinks:\n\
+         - {{ endpoints: [\"a:eth1\", \"b:eth1\"] }}\n- {{ endpoints: [\"a:eth2\", \"c:eth1\"] }}\n\
+         - {{ endpoints: [\"b:eth2\", \"c:eth2\"], cost: 10 }}\n",
+        behind.join(", ")
+    );
+    compile(&text)
+}
+
+/// The networks of a file.
+pub(super) fn compile(text: &str) -> Network {
+    let reading = topology::read("test.yaml", text.as_bytes());
+    let topology = reading.topology.unwrap_or_else(|| panic!("{:?}", reading.diagnostics));
+    plan::compile(&topology, &Facts::default())
+}
+
+/// An offer of the host's program in `network`.
+pub(super) fn offer(network: &Network, index: u64, revision: u64) -> Offer {
+    let (program, digest) = network.host(HOST).expect("the host is in the network");
+    Offer {
+        generation: Generation { incarnation: 1, index },
+        revision,
+        digest,
+        table_digest: network.table_digest,
+        table: Some(network.table.clone()),
+        program: program.clone(),
+        unconfirmed: false,
+        allowed_removals: 0,
+        overrides: None,
+    }
+}
+
+pub(super) fn link(carrier: bool) -> Link {
+    Link { index: 7, mac: None, up: true, carrier, mtu: 1_500, rx_packets: 0, tx_packets: 0 }
+}
+
+/// A host: the agent, what its kernel holds and what is on its disk.
+pub(super) struct Host {
+    pub(super) agent: Agent,
+    pub(super) kernel: Actual,
+    pub(super) disk: Option<Ledger>,
+    pub(super) now: Millis,
+    /// Everything that the agent did, in order: "read", "save", "apply 12", "connect", "ack Applied writes 12", "hello",
+    /// "links", "beat", "answer".
+    pub(super) told: Vec<String>,
+    pub(super) acks: Vec<Ack>,
+    pub(super) beats: Vec<wire::agent::Beat>,
+    pub(super) answers: Vec<String>,
+    /// Objects that the kernel refuses.
+    pub(super) refuses: BTreeSet<String>,
+    /// The disk refuses writes.
+    pub(super) disk_full: bool,
+    /// Effects that are not carried out yet: the world stands still when this is on.
+    pub(super) still: bool,
+    pub(super) open: Vec<Effect>,
+}
+
+impl Host {
+    /// Before its first event.
+    pub(super) fn unborn(config: Config) -> Host {
+        let links = ["lo", "eth1", "eth2"].map(|name| (name.to_string(), link(true)));
+        Host {
+            agent: Agent::new(config),
+            kernel: Actual { links: BTreeMap::from(links), ..Actual::default() },
+            disk: None,
+            now: Millis(0),
+            told: Vec::new(),
+            acks: Vec::new(),
+            beats: Vec::new(),
+            answers: Vec::new(),
+            refuses: BTreeSet::new(),
+            disk_full: false,
+            still: false,
+            open: Vec::new(),
+        }
+    }
+
+    pub(super) fn config() -> Config {
+        Config { host: HOST.to_string(), ..Config::default() }
+    }
+
+    /// Started without a ledger and connected.
+    pub(super) fn connected() -> Host {
+        let mut host = Host::unborn(Host::config());
+        host.boot();
+        host.event(Event::Connected);
+        host.tick(0);
+        host.told.clear();
+        host
+    }
+
+    /// Starts the agent with what is on the disk.
+    pub(super) fn boot(&mut self) {
+        let ledger = self.disk.clone().map(Box::new);
+        self.event(Event::LedgerRead(ledger));
+    }
+
+    /// The agent dies and comes back; the kernel and the disk stay.
+    pub(super) fn restart(&mut self) {
+        self.agent = Agent::new(self.agent.config.clone());
+        self.open.clear();
+        self.told.clear();
+        self.boot();
+    }
+
+    pub(super) fn offer(&mut self, offer: Offer) {
+        self.event(Event::Controller(ToAgent::Offer(Box::new(offer))));
+    }
+
+    pub(super) fn tick(&mut self, milliseconds: u64) {
+        self.now.0 += milliseconds;
+        self.event(Event::Tick);
+    }
+
+    /// One event and everything that follows from it, unless the world stands still.
+    pub(super) fn event(&mut self, event: Event) {
+        let mut out = Vec::new();
+        self.agent.handle(self.now, event, &mut out);
+        self.open.extend(out);
+        while !self.still && !self.open.is_empty() {
+            self.carry_out();
+        }
+    }
+
+    /// Carries out the oldest open effect.
+    pub(super) fn carry_out(&mut self) {
+        let effect = self.open.remove(0);
+        let event = match effect {
+            Effect::ReadKernel { sysctls } => {
+                self.told.push("read".to_string());
+                let mut actual = self.kernel.clone();
+                for name in sysctls {
+                    actual.sysctls.entry(name).or_insert_with(|| "?".to_string());
+                }
+                Event::KernelRead(Ok(Box::new(actual)))
+            }
+            Effect::ReadLinks => Event::LinksChanged(self.kernel.links.clone()),
+            Effect::Apply { batch, ops } => {
+                self.told.push(format!("apply {}", crate::core::reconcile::writes(&ops)));
+                Event::Applied { batch, results: self.apply(ops) }
+            }
+            Effect::SaveLedger { save, ledger } => {
+                self.told.push("save".to_string());
+                let result = if self.disk_full { Err("no space left on device".to_string()) } else { Ok(()) };
+                if result.is_ok() {
+                    self.disk = Some(*ledger);
+                }
+                Event::LedgerSaved { save, result }
+            }
+            Effect::Connect => return self.told.push("connect".to_string()),
+            Effect::Send(ToController::Ack(ack)) => {
+                let outcome = format!("{:?}", ack.outcome);
+                let outcome = outcome.split(' ').next().unwrap_or_default();
+                self.told.push(format!("ack {outcome} writes {}", ack.writes));
+                return self.acks.push(ack);
+            }
+            Effect::Send(ToController::Beat(beat)) => return self.beats.push(beat),
+            Effect::Send(ToController::Hello(_)) => return self.told.push("hello".to_string()),
+            Effect::Send(_) => return self.told.push("links".to_string()),
+            Effect::AnswerLocal { answer: LocalAnswer(text), .. } => return self.answers.push(text),
+        };
+        self.event_open(event);
+    }
+
+    fn event_open(&mut self, event: Event) {
+        let mut out = Vec::new();
+        self.agent.handle(self.now, event, &mut out);
+        self.open.extend(out);
+    }
+
+    fn apply(&mut self, ops: Vec<Op>) -> OpResults {
+        let refuses = self.refuses.clone();
+        let one = |op: Op| {
+            if refuses.contains(&crate::core::reconcile::object(&op)) {
+                return Err(OpError { errno: 22, text: "Nexthop id does not exist".to_string() });
+            }
+            put(&mut self.kernel, op);
+            Ok(())
+        };
+        ops.into_iter().map(one).collect()
+    }
+
+    pub(super) fn status(&mut self) -> serde_json::Value {
+        self.event(Event::Local { id: 1, request: LocalRequest::Status });
+        serde_json::from_str(&self.answers.pop().expect("an answer")).expect("JSON")
+    }
+
+    pub(super) fn outcomes(&self) -> Vec<&Outcome> {
+        self.acks.iter().map(|ack| &ack.outcome).collect()
+    }
+
+    /// Pulls the cable of an interface or plugs it in; the kernel drops the next hops on it, and what hangs on them.
+    pub(super) fn carrier(&mut self, interface: &str, carrier: bool) {
+        self.kernel.links.insert(interface.to_string(), link(carrier));
+        if !carrier {
+            let on = |kind: &NexthopKind| matches!(kind, NexthopKind::Single { interface: at, .. } if at == interface);
+            self.kernel.nexthops.retain(|_, nexthop| !on(&nexthop.kind));
+            let left: BTreeSet<u32> = self.kernel.nexthops.keys().copied().collect();
+            for nexthop in self.kernel.nexthops.values_mut() {
+                if let NexthopKind::Group(members) = &mut nexthop.kind {
+                    members.retain(|member| left.contains(&member.nexthop));
+                }
+            }
+            self.kernel.nexthops.retain(|_, nexthop| nexthop.kind != NexthopKind::Group(Vec::new()));
+            let left: BTreeSet<u32> = self.kernel.nexthops.keys().copied().collect();
+            self.kernel
+                .routes
+                .retain(|_, route| route.value.is_some_and(|value| left.contains(&value.group)));
+        }
+        self.event(Event::LinksChanged(self.kernel.links.clone()));
+    }
+}
+
+/// The kernel does as told.
+fn put(kernel: &mut Actual, op: Op) {
+    match op {
+        Op::SetSysctl { name, value } => {
+            kernel.sysctls.insert(name, value);
+        }
+        Op::SetMtu { interface, mtu } => {
+            if let Some(link) = kernel.links.get_mut(&interface) {
+                link.mtu = mtu;
+            }
+        }
+        Op::PutAddress { interface, address } => {
+            kernel.addresses.insert((interface, address), true);
+        }
+        Op::DelAddress { interface, address } => {
+            kernel.addresses.remove(&(interface, address));
+        }
+        Op::PutNeighbour { interface, address } => {
+            kernel.neighbours.insert((interface, address));
+        }
+        Op::DelNeighbour { interface, address } => {
+            kernel.neighbours.remove(&(interface, address));
+        }
+        Op::PutNexthop { id, interface, gateway, .. } => {
+            let kind = NexthopKind::Single { interface, gateway };
+            kernel.nexthops.insert(id, ActualNexthop { ours: true, kind });
+        }
+        Op::PutGroup { id, members, .. } => {
+            kernel.nexthops.insert(id, ActualNexthop { ours: true, kind: NexthopKind::Group(members) });
+        }
+        Op::DelNexthop { id } => {
+            kernel.nexthops.remove(&id);
+        }
+        Op::PutRoute { key, value, .. } => {
+            kernel.routes.insert(key, ActualRoute { value: Some(value) });
+        }
+        Op::DelRoute { key } => {
+            kernel.routes.remove(&key);
+        }
+    }
+}
