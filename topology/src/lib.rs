@@ -2,11 +2,13 @@
 //!
 //! Pure: no file system, no clock, no network. [`read`] turns the bytes of one file into either a
 //! [`Topology`] that needs no further checks, or every problem that stands in its way at once.
+//! `import` turns files of other tools into topology files.
 //! `yaml` turns text into a tree, `raw` knows the file's keys, `validate` turns them into `model`,
 //! `diagnostic` is how a problem is told to a person.
 
 mod address;
 pub mod diagnostic;
+pub mod import;
 mod loopback;
 pub mod model;
 mod names;
