@@ -2,7 +2,7 @@
 //!
 //! Reads compiled programs and topologies, never agents: it says what will be, not what is.
 
-use crate::walk::Forwarding;
+use crate::forwarding::Forwarding;
 use crate::{Facts, Network};
 use std::collections::BTreeSet;
 use topology::Topology;

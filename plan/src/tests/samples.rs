@@ -81,7 +81,7 @@ fn every_pair_of_every_sample_is_delivered() {
         let topology = read(text);
         let facts = Facts::default();
         let network = compile(&topology, &facts);
-        let forwarding = crate::walk::Forwarding::new(&topology, &facts, &network);
+        let forwarding = crate::forwarding::Forwarding::new(&topology, &facts, &network);
         for to in 0..topology.nodes.len() as u32 {
             assert!(forwarding.arrives(to).iter().all(|arrives| *arrives), "{} to {to}", topology.name);
         }

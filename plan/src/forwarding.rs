@@ -1,0 +1,412 @@
+//! What all compiled programs together do, in positions of nodes and links instead of names.
+//!
+//! Judges the programs, not the graph that they were computed from. A next hop over a link that is down
+//! carries nothing: the kernel has shed it, and a route whose group has no leg left has given way to the one
+//! at the next worse metric. Never decides what is right: that is `check`'s part.
+
+use crate::{Facts, Network, Program};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use topology::Topology;
+
+/// A living next hop of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Leg {
+    /// Position of the link.
+    pub(crate) link: u32,
+    /// Position of the node at its other end.
+    pub(crate) to: u32,
+    /// The member's weight in its group, from 1.
+    pub(crate) weight: u16,
+}
+
+/// No route, or one whose next hops are all down.
+const NOWHERE: u32 = u32::MAX;
+
+/// One host's part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Host {
+    /// By position of the class: position of the best living route's group, or [`NOWHERE`].
+    best: Vec<u32>,
+    /// Living legs of group `g`, sorted, are `legs[starts[g]..starts[g + 1]]`.
+    starts: Vec<u32>,
+    legs: Vec<Leg>,
+}
+
+impl Host {
+    fn legs(&self, group: u32) -> &[Leg] {
+        match self.starts.get(group as usize..) {
+            Some([start, end, ..]) => &self.legs[*start as usize..*end as usize],
+            _ => &[],
+        }
+    }
+}
+
+/// What all programs together do.
+#[derive(Clone, Debug)]
+pub(crate) struct Forwarding {
+    /// For each node the position of its class in the table; `None` for a node that is not in it.
+    class_of_node: Arc<Vec<Option<u32>>>,
+    hosts: Vec<Arc<Host>>,
+}
+
+/// A class of one host that a change gave other legs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Touched {
+    /// Position of the class.
+    pub(crate) class: u32,
+    /// Position of the node.
+    pub(crate) node: u32,
+}
+
+impl Forwarding {
+    pub(crate) fn new(topology: &Topology, facts: &Facts, network: &Network) -> Forwarding {
+        let classes = &network.table.classes;
+        let by_name: BTreeMap<&str, u32> =
+            (0_u32..).zip(classes).map(|(at, class)| (class.name.as_str(), at)).collect();
+        let interfaces = Interfaces::new(topology, facts);
+        let host = |(at, node): (u32, &topology::Node)| {
+            Arc::new(host(network, network.host(&node.name).map(|(program, _)| &**program), &interfaces, at))
+        };
+        Forwarding {
+            class_of_node: Arc::new(
+                topology.nodes.iter().map(|node| by_name.get(&*node.name).copied()).collect(),
+            ),
+            hosts: (0_u32..).zip(&topology.nodes).map(host).collect(),
+        }
+    }
+
+    /// The forwarding of a state that has the same nodes and classes as this one's, and what differs, sorted.
+    /// Takes over every host whose program and living links stay.
+    pub(crate) fn follow(
+        &self,
+        (old_topology, old_facts, old_network): (&Topology, &Facts, &Network),
+        (topology, facts, network): (&Topology, &Facts, &Network),
+    ) -> (Forwarding, Vec<Touched>) {
+        let (moved, mut stale) = links_moved((old_topology, old_facts), (topology, facts));
+        for (at, stale) in stale.iter_mut().enumerate() {
+            let same = match (old_network.programs.get(at), network.programs.get(at)) {
+                (Some(old), Some(new)) => {
+                    Arc::ptr_eq(old, new)
+                        || (old.host == new.host && old_network.digests[at] == network.digests[at])
+                }
+                (old, new) => old.is_none() && new.is_none(),
+            };
+            *stale |= !same;
+        }
+        let interfaces = Interfaces::new(topology, facts);
+        let mut touched = Vec::new();
+        let mut hosts = Vec::with_capacity(self.hosts.len());
+        for (at, old) in (0_u32..).zip(&self.hosts) {
+            let same_links = moved.is_none();
+            if !stale[at as usize] && same_links {
+                hosts.push(old.clone());
+                continue;
+            }
+            let moved_host = moved.as_ref().map(|moved| old.moved(moved));
+            let before = moved_host.as_ref().unwrap_or(old);
+            if !stale[at as usize] {
+                hosts.push(before.clone());
+                continue;
+            }
+            let name = &topology.nodes[at as usize].name;
+            let program = network.host(name).map(|(program, _)| &**program);
+            let after = host(network, program, &interfaces, at);
+            touched.extend(before.differs(&after).map(|class| Touched { class, node: at }));
+            hosts.push(Arc::new(after));
+        }
+        touched.sort_unstable();
+        (Forwarding { class_of_node: self.class_of_node.clone(), hosts }, touched)
+    }
+
+    /// Number of nodes.
+    pub(crate) fn nodes(&self) -> u32 {
+        self.hosts.len() as u32
+    }
+
+    /// Position of the node's class in the table.
+    pub(crate) fn class_of(&self, node: u32) -> Option<u32> {
+        self.class_of_node[node as usize]
+    }
+
+    /// The living legs of the best route of `node` to the class at position `class`.
+    pub(crate) fn legs(&self, node: u32, class: u32) -> &[Leg] {
+        let host = &self.hosts[node as usize];
+        host.legs(host.best.get(class as usize).copied().unwrap_or(NOWHERE))
+    }
+
+    /// For each node the living legs of the best route towards node `to`; empty where there is none, and at
+    /// `to` itself.
+    pub(crate) fn towards(&self, to: u32) -> Vec<&[Leg]> {
+        let mut legs: Vec<&[Leg]> = match self.class_of(to) {
+            Some(class) => (0..self.nodes()).map(|node| self.legs(node, class)).collect(),
+            None => vec![&[]; self.hosts.len()],
+        };
+        legs[to as usize] = &[];
+        legs
+    }
+
+    /// For each node whether packets for `to` arrive, whichever of the equal next hops they take.
+    pub(crate) fn arrives(&self, to: u32) -> Vec<bool> {
+        let mut order = Order::default();
+        order.sort(&self.towards(to), to);
+        let mut arrives = vec![false; self.hosts.len()];
+        arrives[to as usize] = true;
+        let legs = self.towards(to);
+        for node in order.sinks_first() {
+            let legs = legs[*node as usize];
+            arrives[*node as usize] |= !legs.is_empty() && legs.iter().all(|leg| arrives[leg.to as usize]);
+        }
+        arrives
+    }
+}
+
+impl Host {
+    /// The same with links at other positions; only for hosts none of whose living links went.
+    fn moved(&self, moved: &[u32]) -> Arc<Host> {
+        let legs = self.legs.iter().map(|leg| Leg { link: moved[leg.link as usize], ..*leg });
+        Arc::new(Host { legs: legs.collect(), best: self.best.clone(), starts: self.starts.clone() })
+    }
+
+    /// Positions of the classes whose legs differ between this and `other`.
+    fn differs<'a>(&'a self, other: &'a Host) -> impl Iterator<Item = u32> {
+        // Groups are compared once each, not once per class.
+        let by_legs: BTreeMap<&[Leg], u32> =
+            (0..self.groups()).map(|group| (self.legs(group), group)).collect();
+        let canonical = |group: u32, legs: &[Leg]| {
+            if group == NOWHERE { NOWHERE } else { by_legs.get(legs).copied().unwrap_or(NOWHERE - 1) }
+        };
+        let own: Vec<u32> = (0..self.groups()).map(|group| canonical(group, self.legs(group))).collect();
+        let others: Vec<u32> = (0..other.groups()).map(|group| canonical(group, other.legs(group))).collect();
+        let at = |table: &[u32], group: u32| table.get(group as usize).copied().unwrap_or(NOWHERE);
+        let pairs = self.best.iter().zip(&other.best).zip(0_u32..);
+        pairs.filter_map(move |((before, after), class)| {
+            (at(&own, *before) != at(&others, *after)).then_some(class)
+        })
+    }
+
+    fn groups(&self) -> u32 {
+        self.starts.len() as u32 - 1
+    }
+}
+
+/// The part of the host whose program is given; one that forwards nothing without a program.
+fn host(network: &Network, program: Option<&Program>, interfaces: &Interfaces<'_>, at: u32) -> Host {
+    let classes = &network.table.classes;
+    let mut found = Host { best: vec![NOWHERE; classes.len()], starts: vec![0], legs: Vec::new() };
+    let Some(program) = program else { return found };
+    let interfaces = interfaces.of(at);
+    let leg_of_nexthop: Vec<Option<(u32, u32)>> = program
+        .nexthops
+        .iter()
+        .map(|nexthop| {
+            let at = interfaces.binary_search_by(|(name, _, _)| (*name).cmp(&nexthop.interface)).ok()?;
+            Some((interfaces[at].1, interfaces[at].2))
+        })
+        .collect();
+    let mut positions = GroupPositions::new(program.groups.len());
+    for group in &program.groups {
+        let start = found.legs.len();
+        for member in &group.members {
+            let at = program.nexthops.binary_search_by_key(&member.nexthop, |nexthop| nexthop.id);
+            if let Some((link, to)) = at.ok().and_then(|at| leg_of_nexthop[at]) {
+                found.legs.push(Leg { link, to, weight: member.weight });
+            }
+        }
+        if found.legs.len() > start {
+            found.legs[start..].sort_unstable();
+            positions.insert(group.id, found.groups());
+            found.starts.push(found.legs.len() as u32);
+        }
+    }
+    let mut routes = program.classes.iter().peekable();
+    for (best, class) in found.best.iter_mut().zip(classes) {
+        while routes.next_if(|route| route.class < class.id).is_some() {}
+        // The routes of a class are sorted by metric, the best first.
+        while let Some(route) = routes.next_if(|route| route.class == class.id) {
+            if *best == NOWHERE {
+                *best = positions.get(route.group);
+            }
+        }
+    }
+    found
+}
+
+/// Group id -> position, in open addressing: ids are hashes already, and a host's thousands of routes each
+/// ask once.
+struct GroupPositions {
+    slots: Vec<(u32, u32)>,
+}
+
+impl GroupPositions {
+    fn new(groups: usize) -> GroupPositions {
+        GroupPositions { slots: vec![(0, NOWHERE); (groups * 2 + 1).next_power_of_two()] }
+    }
+
+    /// The slot of `id`, or the free one where it would be: at most half of them are taken.
+    fn slot(&self, id: u32) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut at = id as usize & mask;
+        while self.slots[at].1 != NOWHERE && self.slots[at].0 != id {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    fn insert(&mut self, id: u32, position: u32) {
+        let slot = self.slot(id);
+        self.slots[slot] = (id, position);
+    }
+
+    fn get(&self, id: u32) -> u32 {
+        self.slots[self.slot(id)].1
+    }
+}
+
+/// All nodes' interfaces whose links are not down.
+struct Interfaces<'t> {
+    /// Those of node `n` are `entries[starts[n]..starts[n + 1]]`, sorted by name.
+    starts: Vec<u32>,
+    /// (name, position of the link, position of the node at its other end).
+    entries: Vec<(&'t str, u32, u32)>,
+}
+
+impl<'t> Interfaces<'t> {
+    fn new(topology: &'t Topology, facts: &Facts) -> Interfaces<'t> {
+        let living = || {
+            let links = (0_u32..).zip(&topology.links);
+            links.filter(|(_, link)| !facts.links_down.contains(&link.id))
+        };
+        let mut starts = vec![0_u32; topology.nodes.len() + 1];
+        for (_, link) in living() {
+            for end in &link.ends {
+                starts[end.node.0 as usize + 1] += 1;
+            }
+        }
+        for node in 0..topology.nodes.len() {
+            starts[node + 1] += starts[node];
+        }
+        let mut entries = vec![("", 0, 0); starts[topology.nodes.len()] as usize];
+        let mut free = starts.clone();
+        for (at, link) in living() {
+            for (own, far) in [(&link.ends[0], &link.ends[1]), (&link.ends[1], &link.ends[0])] {
+                let slot = &mut free[own.node.0 as usize];
+                entries[*slot as usize] = (own.interface.as_str(), at, far.node.0);
+                *slot += 1;
+            }
+        }
+        for range in starts.windows(2) {
+            entries[range[0] as usize..range[1] as usize].sort_unstable();
+        }
+        Interfaces { starts, entries }
+    }
+
+    fn of(&self, node: u32) -> &[(&'t str, u32, u32)] {
+        let node = node as usize;
+        &self.entries[self.starts[node] as usize..self.starts[node + 1] as usize]
+    }
+}
+
+/// For the links before: their positions afterwards, `None` when no position changes; and by node whether a
+/// link of its own came, went, died, came back or has other ends.
+fn links_moved(
+    (old_topology, old_facts): (&Topology, &Facts),
+    (topology, facts): (&Topology, &Facts),
+) -> (Option<Vec<u32>>, Vec<bool>) {
+    let mut stale = vec![false; topology.nodes.len()];
+    let mut moved = Vec::with_capacity(old_topology.links.len());
+    let mut mark = |link: &topology::Link| {
+        for end in &link.ends {
+            stale[end.node.0 as usize] = true;
+        }
+    };
+    let mut rest = (0_u32..).zip(&topology.links).peekable();
+    for old in &old_topology.links {
+        while let Some((_, new)) = rest.next_if(|(_, new)| new.id < old.id) {
+            mark(new);
+        }
+        match rest.next_if(|(_, new)| new.id == old.id) {
+            Some((at, new)) => {
+                moved.push(at);
+                if old_facts.links_down.contains(&old.id) != facts.links_down.contains(&new.id) {
+                    mark(new);
+                }
+            }
+            None => {
+                moved.push(NOWHERE);
+                mark(old);
+            }
+        }
+    }
+    rest.for_each(|(_, new)| mark(new));
+    let stays = old_topology.links.len() == topology.links.len()
+        && (0_u32..).zip(&moved).all(|(before, after)| before == *after);
+    ((!stays).then_some(moved), stale)
+}
+
+/// A class's nodes from its sinks (the destination and nodes without a living next hop) outward, each after
+/// all its next hops. Nodes from which a loop can be reached have no place in it. Keeps its memory from one
+/// class to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Order {
+    order: Vec<u32>,
+    waits_for: Vec<u32>,
+    /// Who sends to a node, as a list per node in one array: (sender, position of the list's rest).
+    senders: Vec<(u32, u32)>,
+    first_sender: Vec<u32>,
+}
+
+impl Order {
+    /// Sorts the nodes of the class of `to`; the legs at `to` itself must be empty.
+    pub(crate) fn sort(&mut self, legs: &[&[Leg]], to: u32) {
+        self.order.clear();
+        self.senders.clear();
+        self.waits_for.clear();
+        self.first_sender.clear();
+        self.first_sender.resize(legs.len(), NOWHERE);
+        self.order.push(to);
+        for (node, legs) in (0_u32..).zip(legs) {
+            self.waits_for.push(legs.len() as u32);
+            if legs.is_empty() && node != to {
+                self.order.push(node);
+            }
+            for leg in *legs {
+                let rest =
+                    std::mem::replace(&mut self.first_sender[leg.to as usize], self.senders.len() as u32);
+                self.senders.push((node, rest));
+            }
+        }
+        let mut done = 0;
+        while let Some(node) = self.order.get(done).copied() {
+            done += 1;
+            let mut list = self.first_sender[node as usize];
+            while let Some((sender, rest)) = self.senders.get(list as usize) {
+                self.waits_for[*sender as usize] -= 1;
+                if self.waits_for[*sender as usize] == 0 {
+                    self.order.push(*sender);
+                }
+                list = *rest;
+            }
+        }
+    }
+
+    /// The nodes, the destination first, each after all its next hops.
+    pub(crate) fn sinks_first(&self) -> &[u32] {
+        &self.order
+    }
+
+    /// Whether a loop can be reached from `node`.
+    pub(crate) fn meets_loop(&self, node: u32) -> bool {
+        self.waits_for[node as usize] > 0
+    }
+
+    /// Those who send to `node`, one entry per leg.
+    pub(crate) fn senders(&self, node: u32) -> impl Iterator<Item = u32> {
+        let mut list = self.first_sender[node as usize];
+        std::iter::from_fn(move || {
+            let (sender, rest) = self.senders.get(list as usize)?;
+            list = *rest;
+            Some(*sender)
+        })
+    }
+}
