@@ -9,3 +9,4 @@
 mod lab_main;
 mod rest;
 mod tidy;
+mod world;
