@@ -3,6 +3,8 @@
 //! `cargo run -p agent --example dry_run -- topology/files/triangle.yaml a` reads the file, compiles it, and asks the very
 //! function that the agent asks. It talks to no kernel and to no controller.
 
+#![allow(clippy::print_stdout, reason = "printing is all that it does")]
+
 use agent::core::kernel::{Actual, Link};
 use agent::core::reconcile::{object, reconcile, writes};
 use anyhow::{Context, Result, bail};

@@ -8,7 +8,14 @@ use std::path::PathBuf;
 #[command(
     name = "ballast",
     version,
-    after_help = "Exit codes: 0 done or true; 1 the answer is no (invalid file, unreachable pair); 2 usage; 3 refused by a guard;\n\
+    after_help = "Examples:\n  \
+                  ballast check topology/files/abilene.yaml          every problem of a file\n  \
+                  ballast program denver topology/files/abilene.yaml what one host would get\n  \
+                  ballast plan old.yaml new.yaml                     what a change would do\n  \
+                  ballast apply new.yaml --reason 'second uplink' --wait\n  \
+                  ballast status\n  \
+                  ballast lab up topology/files/triangle.yaml        a network on this machine\n\n\
+                  Exit codes: 0 done or true; 1 the answer is no (invalid file, unreachable pair); 2 usage; 3 refused by a guard;\n\
                   4 stale revision; 5 controller not reachable; 6 partial (some hosts did not acknowledge in time);\n\
                   7 halted or rolled back."
 )]
@@ -42,14 +49,19 @@ pub(crate) struct Server {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check topology files: every problem at once, with place, cause and cure. Offline.
+    #[command(after_help = "Example: ballast check *.yaml; ballast check net.yaml --json")]
     Check(Check),
     /// What would change: hosts, kernel writes, guards, steps.
+    #[command(after_help = "Example: ballast plan old.yaml new.yaml; ballast plan new.yaml --against running --json")]
     Plan(Plan),
     /// The program of a host, from a file (offline) or as assigned by the controllers.
+    #[command(after_help = "Example: ballast program denver topology/files/abilene.yaml")]
     Program(Program),
     /// All equal-cost paths between two nodes, from a file (offline) or as the controllers see the network.
+    #[command(after_help = "Example: ballast path seattle newyork topology/files/abilene.yaml")]
     Path(PathQuestion),
     /// Make a topology file the network's intent.
+    #[command(after_help = "Example: ballast apply net.yaml --reason 'second uplink' --wait --timeout 60")]
     Apply(Apply),
     /// Leader, members, hosts, links, alarms.
     Status(Format),
@@ -60,6 +72,7 @@ pub(crate) enum Command {
     /// All changes, newest first: who, when, why, how far.
     History(Format),
     /// One change: steps, guards, hosts.
+    #[command(after_help = "Example: ballast show 7")]
     Show(Show),
     /// A network on this machine, of network namespaces, to try things.
     Lab(Lab),

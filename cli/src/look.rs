@@ -47,8 +47,11 @@ fn status_text(status: &Status) -> String {
         status.change.map_or("none in work".to_string(), |number| format!("{number} in work"))
     ));
     for member in &status.members {
-        let role =
-            if member.reachable { member.role.clone() } else { format!("{}, not heard from", member.role) };
+        let role = match member.reachable {
+            Some(true) => member.role.clone(),
+            Some(false) => format!("{}, not heard from", member.role),
+            None => "known to the leader alone".to_string(),
+        };
         lines.push(format!("member    c{} {role}", member.id));
     }
     lines.extend(status.alarms.iter().map(|alarm| format!("ALARM     {alarm}")));
@@ -155,7 +158,11 @@ fn change_text(change: &Change) -> String {
     }
     lines.extend(change.evidence.iter().map(|word| format!("evidence: {word}")));
     for guard in &change.guards {
-        let verdict = if guard.ok { "passed" } else { "overridden" };
+        let verdict = match guard.ok {
+            true => "passed",
+            false if change.overridden.contains(&guard.name) => "overridden",
+            false => "refused",
+        };
         lines.push(format!("guard {} {verdict}: {} of at most {}", guard.name, guard.value, guard.limit));
     }
     for (number, step) in change.steps.iter().enumerate() {

@@ -42,7 +42,24 @@ pub(crate) fn topology_of(path: &Path) -> Result<Topology, Failure> {
 pub(crate) fn check(arguments: &Check) -> Done {
     let (mut valid, mut total, mut diagnostics) = (true, 0, Vec::new());
     for path in &arguments.files {
-        let reading = reading_of(path)?;
+        let reading = match reading_of(path) {
+            Ok(reading) => reading,
+            // The other files are checked all the same, and a script gets its document.
+            Err(failure) => {
+                (valid, total) = (false, total + 1);
+                say(&failure.message);
+                diagnostics.push(rest::Diagnostic {
+                    code: "unreadable_file".to_string(),
+                    severity: "error".to_string(),
+                    file: path.display().to_string(),
+                    line: 1,
+                    column: 1,
+                    message: failure.message,
+                    help: "check the path and its permissions".to_string(),
+                });
+                continue;
+            }
+        };
         valid &= reading.topology.is_some();
         total += reading.total;
         diagnostics.extend(reading.diagnostics.iter().map(document::diagnostic));

@@ -74,10 +74,6 @@ impl Lab {
         refuse_management_interface(topology)?;
         let run_id = names::fresh_run_id()?;
         let folder = names::base_folder().join(&run_id);
-        for part in ["certificates", "logs", "state", "sockets"] {
-            std::fs::create_dir_all(folder.join(part)).with_context(|| folder.display().to_string())?;
-        }
-        std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         let made = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let record = Record {
             version: 1,
@@ -93,14 +89,22 @@ impl Lab {
             next_link: 0,
         };
         let mut lab = Lab { record, folder };
-        lab.save()?;
-        match lab.build(topology, options, binaries) {
+        match lab.folders().and_then(|()| lab.save()).and_then(|()| lab.build(topology, options, binaries)) {
             Ok(()) => Ok(lab),
             Err(error) => {
                 let cleaned = lab.down();
                 Err(cleaned.err().map_or(error, |second| second.context("cleaning up after a failure")))
             }
         }
+    }
+
+    fn folders(&self) -> Result<()> {
+        for part in ["certificates", "logs", "state", "sockets"] {
+            let part = self.folder.join(part);
+            std::fs::create_dir_all(&part).with_context(|| part.display().to_string())?;
+        }
+        std::fs::set_permissions(&self.folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+        Ok(())
     }
 
     fn build(&mut self, topology: &Topology, options: &Options, binaries: &Binaries) -> Result<()> {
@@ -594,7 +598,12 @@ impl Lab {
         let names = ip::namespaces(&format!("{PREFIX}{}-", self.record.run_id))?;
         end_all_inside(&names)?;
         ip::remove(&names)?;
-        std::fs::remove_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
+        match std::fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| self.folder.display().to_string());
+            }
+            _ => {}
+        }
         // The folder of all labs goes with the last one.
         if let Some(base) = self.folder.parent() {
             let _ = std::fs::remove_dir(base);

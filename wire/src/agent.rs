@@ -460,6 +460,31 @@ impl TryFrom<proto::ToAgent> for ToAgent {
     }
 }
 
+/// Reads a controller's message. One that cannot be read but is recognized as an offer comes back with the
+/// acknowledgement that tells the controller so: a change must not wait for an answer that never comes.
+pub fn read_to_agent(message: proto::ToAgent) -> Result<ToAgent, (DecodeError, Option<Box<Ack>>)> {
+    let offered = match &message.body {
+        Some(down::Body::Offer(offer)) => offer.generation.zip(Some(offer.digest.clone())),
+        _ => None,
+    };
+    ToAgent::try_from(message).map_err(|why| {
+        let ack = offered.and_then(|(generation, digest)| {
+            let generation = read_generation(DOWN, Some(generation), "offer.generation").ok()?;
+            let digest = DOWN.digest(&digest, "offer.digest").ok()?;
+            let outcome = Outcome::Unsupported { detail: why.to_string() };
+            Some(Box::new(Ack {
+                generation,
+                digest,
+                outcome,
+                effective_digest: None,
+                failures: Vec::new(),
+                writes: 0,
+            }))
+        });
+        (why, ack)
+    })
+}
+
 fn write_offer(offer: &Offer) -> proto::Offer {
     proto::Offer {
         generation: generation(offer.generation),

@@ -239,8 +239,9 @@ pub struct MemberStatus {
     pub role: String,
     /// Index that the leader knows to be on its disk; `None` where that is not known.
     pub matched: Option<u64>,
-    /// Heard from within an election timeout, as far as this replica knows.
-    pub reachable: bool,
+    /// Whether it was heard from within two election timeouts; `None` where this replica does not hear from it
+    /// in any case: followers hear the leader alone.
+    pub reachable: Option<bool>,
 }
 
 /// Hosts by state.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::{info, warn};
-use wire::agent::{ToAgent, ToController};
+use wire::agent::{ToController, read_to_agent};
 use wire::proto::agent::v1 as proto;
 use wire::proto::agent::v1::fleet_client::FleetClient;
 
@@ -108,7 +108,7 @@ async fn pump(
                 let message = match message {
                     None => return "the controller ended it".to_string(),
                     Some(Err(status)) => return chain(&status),
-                    Some(Ok(message)) => ToAgent::try_from(message),
+                    Some(Ok(message)) => read_to_agent(message),
                 };
                 match message {
                     Ok(message) => {
@@ -116,7 +116,13 @@ async fn pump(
                             return "the agent ends".to_string();
                         }
                     }
-                    Err(why) => warn!(%why, "a controller's message is passed over"),
+                    Err((why, None)) => warn!(%why, "a controller's message is passed over"),
+                    Err((why, Some(ack))) => {
+                        warn!(%why, "an offer is refused: this agent cannot install it");
+                        if sender.try_send((&ToController::Ack(*ack)).into()).is_err() {
+                            return "the controller does not take what is sent".to_string();
+                        }
+                    }
                 }
             }
             message = outgoing.recv() => match message {

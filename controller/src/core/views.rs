@@ -333,7 +333,9 @@ impl Controller {
                 id,
                 role: role(id).to_string(),
                 matched: self.replica.matched(id),
-                reachable: self.replica.reachable(id, now),
+                // Followers hear the leader alone.
+                reachable: (self.replica.leads() || id == self.config.id || role(id) == "leader")
+                    .then(|| self.replica.reachable(id, now)),
             })
             .collect()
     }

@@ -347,6 +347,10 @@ async fn put_topology(
         let detail = format!("send application/yaml or application/json, not {media}");
         return respond(&Problem::new("unsupported_media_type", detail));
     }
+    if let Some(other) = params.wait.as_deref().filter(|wait| *wait != "done") {
+        let detail = format!("wait={other}: the only thing to wait for is `done`");
+        return respond(&Problem::new("bad_request", detail));
+    }
     let read = expected_revision(&headers)
         .and_then(|expected| Ok((expected, override_of(&headers)?, idempotency_key(&headers)?)));
     let (expected_revision, overrides, key) = match read {

@@ -2,7 +2,7 @@
 
 use crate::samples;
 use prost::Message;
-use wire::agent::{ToAgent, ToController};
+use wire::agent::{Outcome, ToAgent, ToController, read_to_agent};
 use wire::ledger::Ledger;
 use wire::log::{Command, Entry};
 use wire::peer::PeerMessage;
@@ -29,6 +29,33 @@ fn refusals<M: Message + Clone, V: std::fmt::Debug, E: std::fmt::Display>(
         text += &format!("{name}\n    {error}\n");
     }
     text
+}
+
+#[test]
+fn an_offer_that_cannot_be_read_is_answered_as_unsupported() {
+    let offer = samples::offer();
+    let good = agent::ToAgent::from(&ToAgent::Offer(Box::new(offer.clone())));
+    assert!(matches!(read_to_agent(good.clone()), Ok(ToAgent::Offer(_))));
+    let spoilt = |spoil: fn(&mut agent::Offer)| {
+        let mut bad = good.clone();
+        if let Some(agent::to_agent::Body::Offer(offer)) = &mut bad.body {
+            spoil(offer);
+        }
+        read_to_agent(bad).expect_err("it cannot be read")
+    };
+    let rule = |offer: &mut agent::Offer| {
+        if let Some(program) = &mut offer.program {
+            program.rules.push(agent::Rule::default());
+        }
+    };
+    let (why, ack) = spoilt(rule);
+    let ack = ack.expect("an answer");
+    assert_eq!((ack.generation, ack.digest), (offer.generation, offer.digest));
+    assert_eq!(ack.outcome, Outcome::Unsupported { detail: why.to_string() });
+    assert!(why.to_string().contains("cannot install: rules"), "{why}");
+    // Without a generation nobody would know which offer is meant.
+    assert!(spoilt(|offer| offer.generation = None).1.is_none());
+    assert!(read_to_agent(agent::ToAgent { body: None }).expect_err("empty").1.is_none());
 }
 
 #[test]
