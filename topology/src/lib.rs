@@ -8,6 +8,7 @@
 
 mod address;
 pub mod diagnostic;
+#[allow(dead_code)]
 pub mod import;
 mod loopback;
 pub mod model;

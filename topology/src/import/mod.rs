@@ -4,6 +4,10 @@
 //! nothing invented. What the source does not say (interfaces, costs, unique names) is one shared stage's
 //! business, as is the writing of the file. Pure: text in, text out.
 
+mod graphml;
+mod source;
+mod xml;
+
 use ipnetwork::IpNetwork;
 use thiserror::Error;
 
