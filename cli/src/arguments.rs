@@ -60,6 +60,8 @@ pub(crate) enum Command {
     /// All equal-cost paths between two nodes, from a file (offline) or as the controllers see the network.
     #[command(after_help = "Example: ballast path seattle newyork topology/files/abilene.yaml")]
     Path(PathQuestion),
+    /// What every link carries under demands. Offline.
+    Load(Load),
     /// Make a topology file the network's intent.
     #[command(after_help = "Example: ballast apply net.yaml --reason 'second uplink' --wait --timeout 60")]
     Apply(Apply),
@@ -126,6 +128,18 @@ pub(crate) struct PathQuestion {
     pub(crate) to: String,
     /// Compute from this file instead of asking.
     pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// The topology file.
+    pub(crate) file: PathBuf,
+    /// Demands instead of the topology file's own: `uniform` (a unit between all pairs), `degree` (the product of the two
+    /// nodes' numbers of links), or a file: `from,to,rate` a line, or REPETITA's `.demands`.
+    #[arg(long, value_name = "uniform|degree|FILE")]
+    pub(crate) demands: Option<String>,
     #[command(flatten)]
     pub(crate) format: Format,
 }

@@ -6,6 +6,7 @@ mod arguments;
 mod client;
 mod exit;
 mod lab_verbs;
+mod load;
 mod look;
 mod offline;
 mod output;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Command::Plan(plan) => offline::plan(&plan, &arguments.server),
         Command::Program(program) => offline::program(&program, &arguments.server),
         Command::Path(path) => offline::path(&path, &arguments.server),
+        Command::Load(load) => load::load(&load),
         Command::Apply(apply) => apply::apply(&apply, &arguments.server),
         Command::Status(format) => look::status(format, &arguments.server),
         Command::Hosts(format) => look::hosts(format, &arguments.server),

@@ -164,7 +164,7 @@ pub(crate) fn short(digest: &str) -> String {
     digest.chars().take(12).collect()
 }
 
-fn compiled(path: &Path) -> Result<(Topology, Network), Failure> {
+pub(crate) fn compiled(path: &Path) -> Result<(Topology, Network), Failure> {
     let topology = topology_of(path)?;
     let network = plan::compile(&topology, &Facts::default());
     Ok((topology, network))
@@ -212,7 +212,7 @@ fn program_text(program: &rest::ProgramDocument) -> String {
     text + "\n" + &table(&["ROUTE", "METRIC", "NEXT HOPS"], &rows)
 }
 
-fn no_node(topology: &Topology, name: &str) -> Failure {
+pub(crate) fn no_node(topology: &Topology, name: &str) -> Failure {
     let names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).take(20).collect();
     Failure::new(exit::NO, format!("there is no node {name}; there are {}", names.join(", ")))
 }

@@ -8,6 +8,7 @@
 
 mod backup;
 mod class;
+pub mod demands;
 pub mod diff;
 pub mod digest;
 pub mod facts;

@@ -7,13 +7,14 @@ use crate::Generation;
 use crate::log::GuardRecord;
 use crate::rest;
 use plan::impact::Impact;
+use plan::load::Load;
 use plan::program::METRIC_BACKUP;
 use plan::steps::{self, Step};
 use plan::walk::{self, Fate};
 use plan::{Digest, Facts, Network, Objects, PrefixTable, Program, diff};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use topology::Topology;
+use topology::{Direction, LinkIndex, Topology};
 
 /// `ballast.program/v1`. `assigned`: generation and revision, `None` offline.
 pub fn program(
@@ -131,6 +132,32 @@ fn verdict(found: &[walk::Path]) -> (&'static str, String) {
         [] => ("unreachable", "no path".to_string()),
         [path] => ("reachable", format!("one path of cost {}", path.cost)),
         [path, ..] => ("reachable", format!("{} paths of cost {}", found.len(), path.cost)),
+    }
+}
+
+/// `ballast.load/v1`. `demands`: what to call them.
+pub fn load(topology: &Topology, load: &Load, demands: &str) -> rest::LoadDocument {
+    let link = |at: LinkIndex| {
+        [(Direction::Forward, 0, 1), (Direction::Backward, 1, 0)].map(|(direction, from, to)| {
+            let link = topology.link(at);
+            let name = |end: usize| topology.node(link.ends[end].node).name.clone();
+            rest::LinkLoad {
+                id: link.id.clone(),
+                from: name(from),
+                to: name(to),
+                load_bps: load.carried(at, direction),
+                capacity_bps: link.capacity_bps,
+                utilisation: load.utilisation(topology, at, direction),
+            }
+        })
+    };
+    rest::LoadDocument {
+        schema: "ballast.load/v1".to_string(),
+        demands: demands.to_string(),
+        links: (0..topology.links.len() as u32).map(LinkIndex).flat_map(link).collect(),
+        max_utilisation: load.max_utilisation(topology),
+        sent_bps: load.sent,
+        lost_bps: load.lost,
     }
 }
 

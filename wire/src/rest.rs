@@ -538,3 +538,37 @@ pub struct PlanStep {
     /// `ack`, `bake 10s`.
     pub gate: Vec<String>,
 }
+
+/// `ballast.load/v1`: what every link carries under demands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LoadDocument {
+    /// `ballast.load/v1`
+    pub schema: String,
+    /// `file` for the topology file's own demands, `uniform`, `degree`, or the name of the demands' file.
+    pub demands: String,
+    /// Both directions of every link, sorted by id, the first end's first.
+    pub links: Vec<LinkLoad>,
+    /// The greatest `utilisation`; null where no link states a capacity.
+    pub max_utilisation: Option<f64>,
+    /// All that is sent.
+    pub sent_bps: f64,
+    /// What does not arrive.
+    pub lost_bps: f64,
+}
+
+/// One direction of a link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LinkLoad {
+    /// The link's id.
+    pub id: String,
+    /// The node that sends.
+    pub from: String,
+    /// The node that receives.
+    pub to: String,
+    /// What is carried in this direction; a unit of generated demands counts as one bit per second.
+    pub load_bps: f64,
+    /// The link's capacity.
+    pub capacity_bps: Option<u64>,
+    /// `load_bps` as a share of `capacity_bps`, 1 is full; null without a capacity.
+    pub utilisation: Option<f64>,
+}
