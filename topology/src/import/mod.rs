@@ -5,7 +5,12 @@
 //! business, as is the writing of the file. Pure: text in, text out.
 
 mod graphml;
+mod net2plan;
+mod repetita;
+mod rocketfuel;
+mod sndlib;
 mod source;
+mod topohub;
 mod xml;
 
 use ipnetwork::IpNetwork;
