@@ -52,7 +52,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example: ballast check *.yaml; ballast check net.yaml --json")]
     Check(Check),
     /// What would change: hosts, kernel writes, guards, steps.
-    #[command(after_help = "Example: ballast plan old.yaml new.yaml; ballast plan new.yaml --against running --json")]
+    #[command(
+        after_help = "Example: ballast plan old.yaml new.yaml; ballast plan new.yaml --against running --json"
+    )]
     Plan(Plan),
     /// The program of a host, from a file (offline) or as assigned by the controllers.
     #[command(after_help = "Example: ballast program denver topology/files/abilene.yaml")]

@@ -447,7 +447,9 @@ impl Lab {
             let netns = self.record.host(host)?.netns.clone();
             ip::batch(Some(&netns), &[format!("link set {interface} up")])?;
             if has_silent_cut(&netns) {
-                ip::nft(&netns, &format!("delete chain netdev ballast_lab cut_{interface}\n"))?;
+                // Added first: the table may be there for another interface's cut alone.
+                let chain = format!("chain netdev ballast_lab cut_{interface}");
+                ip::nft(&netns, &format!("add {chain}\ndelete {chain}\n"))?;
             }
         }
         self.record.cuts.remove(&link.id);

@@ -83,9 +83,14 @@ impl Bed {
         Ok(command.env("BALLAST_TOKEN_FILE", text("token_file")).output()?)
     }
 
-    /// Runs `ballast ... --json` and demands success.
+    /// Runs `ballast ... --json` and demands success. A change that is waited for has half a minute.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
-        let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+        let bound: &[&str] = if arguments.contains(&"--wait") && !arguments.contains(&"--timeout") {
+            &["--timeout", "30"]
+        } else {
+            &[]
+        };
+        let arguments: Vec<&str> = arguments.iter().chain(bound).copied().chain(["--json"]).collect();
         let output = self.ballast(&arguments)?;
         let words = String::from_utf8_lossy(&output.stderr);
         ensure!(
@@ -108,6 +113,11 @@ impl Bed {
         let words = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "lab {} ended with {}\n{words}", arguments.join(" "), output.status);
         Ok(output)
+    }
+
+    /// The lab's run id: part of the names of all its namespaces.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
     }
 
     /// `ballast lab VERB ...` as words of a command line, for a tracer.

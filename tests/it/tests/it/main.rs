@@ -6,7 +6,9 @@
     reason = "a test fails by panicking, and prints why it was skipped"
 )]
 
+mod cli;
 mod lab_main;
+mod lab_verbs;
 mod rest;
 mod tidy;
 mod world;

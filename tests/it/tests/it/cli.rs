@@ -1,0 +1,123 @@
+//! The command's offline verbs as a script meets them: exit codes, JSON alone on standard output, words on standard error.
+
+use anyhow::{Context, Result};
+use it::bed::binary;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn file(name: &str) -> String {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../topology/files").join(name).display().to_string()
+}
+
+/// Runs `ballast` without any controller known.
+fn ballast(arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new(binary("ballast")?);
+    for variable in ["BALLAST_URL", "BALLAST_CA", "BALLAST_TOKEN_FILE"] {
+        command.env_remove(variable);
+    }
+    Ok(command.args(arguments).env("NO_COLOR", "1").output()?)
+}
+
+fn code(arguments: &[&str]) -> Result<(i32, String, String)> {
+    let output = ballast(arguments)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((output.status.code().context("it was killed")?, text(&output.stdout), text(&output.stderr)))
+}
+
+#[test]
+fn every_offline_verb_ends_with_the_code_of_the_contract() -> Result<()> {
+    let (triangle, line, bad) =
+        (file("triangle.yaml"), file("line.yaml"), file("bad/dangling-endpoint.yaml"));
+    let alone = tempfile::tempdir()?;
+    let alone = |name: &str, text: &str| -> Result<String> {
+        let path = alone.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    };
+    let split = alone("split.yaml", "version: 1\nname: s\nnodes: {a: {}, b: {}}\n")?;
+    let without_c = std::fs::read_to_string(&triangle)?.replace("10.3.0.0/24, ", "");
+    let without_c = alone("less.yaml", &without_c)?;
+    for (arguments, wanted, out, err) in [
+        (vec!["check", &triangle], 0, "valid, 3 nodes, 3 links", ""),
+        (vec!["check", &bad], 1, "", "dangling"),
+        (vec!["check", "absent.yaml", &triangle], 1, "triangle.yaml: valid", "absent.yaml: No such file"),
+        (vec!["check"], 2, "", "required arguments"),
+        (vec!["chekc", &triangle], 2, "", "check"),
+        (vec!["plan", &triangle], 0, "guards", ""),
+        (vec!["plan", &bad], 1, "", "is not valid"),
+        (vec!["plan", &triangle, &without_c], 3, "max_prefixes_lost", ""),
+        (vec!["plan", &triangle, &triangle], 0, "", ""),
+        (vec!["plan", &triangle, "--against", "nothing"], 0, "", ""),
+        (vec!["program", "a", &triangle], 0, "10.2.0.0/24", ""),
+        (vec!["program", "nobody", &triangle], 1, "", "nobody"),
+        (vec!["path", "a", "c", &triangle], 0, "a", ""),
+        (vec!["path", "a", "b", &split], 1, "", ""),
+        (vec!["path", "a", "nobody", &line], 1, "", ""),
+        (vec!["status"], 5, "", "--url"),
+        (vec!["apply", &triangle], 2, "", "--reason"),
+        (
+            vec!["status", "--url", "https://127.0.0.1:1", "--ca", "/dev/null", "--token-file", "/dev/null"],
+            1,
+            "",
+            "",
+        ),
+    ] {
+        let (code, stdout, stderr) = code(&arguments)?;
+        let told = format!("{arguments:?}\n{stdout}\n{stderr}");
+        assert_eq!(code, wanted, "{told}");
+        assert!(stdout.contains(out) && stderr.contains(err), "{told}");
+    }
+    Ok(())
+}
+
+#[test]
+fn json_is_alone_on_standard_output_and_names_its_schema() -> Result<()> {
+    let (triangle, bad) = (file("triangle.yaml"), file("bad/duplicate-key.yaml"));
+    for (arguments, schema) in [
+        (vec!["check", &triangle], "ballast.check/v1"),
+        (vec!["check", &bad], "ballast.check/v1"),
+        (vec!["check", "absent.yaml"], "ballast.check/v1"),
+        (vec!["plan", &triangle], "ballast.plan/v1"),
+        (vec!["program", "a", &triangle], "ballast.program/v1"),
+        (vec!["path", "a", "c", &triangle], "ballast.paths/v1"),
+        (vec!["path", "a", "nobody", &triangle], "ballast.paths/v1"),
+    ] {
+        let arguments: Vec<&str> = arguments.into_iter().chain(["--json"]).collect();
+        let output = ballast(&arguments)?;
+        let document: Value =
+            serde_json::from_slice(&output.stdout).with_context(|| format!("{arguments:?}"))?;
+        assert_eq!(document["schema"], schema, "{arguments:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn no_controller_answers_is_exit_5_and_says_which_were_asked() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    lab::certificates::Authority::new("nobody")?.write(folder.path())?;
+    let [ca, token] = ["ca.pem", "token"].map(|name| folder.path().join(name).display().to_string());
+    std::fs::write(&token, "0".repeat(64))?;
+    // A port that is bound and not listened at: nobody can answer there.
+    let port = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+    let url = format!("https://127.0.0.1:{port}");
+    let (code, stdout, stderr) = code(&["status", "--url", &url, "--ca", &ca, "--token-file", &token])?;
+    assert_eq!((code, stdout.as_str()), (5, ""), "{stderr}");
+    assert!(stderr.contains(&url), "{stderr}");
+    Ok(())
+}
+
+#[test]
+fn what_people_read_is_reviewed() -> Result<()> {
+    let triangle = file("triangle.yaml");
+    let mut text = String::new();
+    for arguments in [&["plan", &triangle][..], &["program", "a", &triangle], &["path", "a", "c", &triangle]]
+    {
+        let words: Vec<&str> =
+            arguments.iter().map(|word| word.rsplit('/').next().unwrap_or_default()).collect();
+        let (code, stdout, _) = code(arguments)?;
+        text += &format!("$ ballast {}\n{stdout}[exit {code}]\n\n", words.join(" "));
+    }
+    insta::assert_snapshot!(text);
+    Ok(())
+}
