@@ -8,6 +8,7 @@
 
 mod address;
 pub mod diagnostic;
+mod format;
 #[allow(dead_code)]
 pub mod import;
 mod loopback;
@@ -24,6 +25,7 @@ mod validate;
 mod yaml;
 
 pub use diagnostic::{Code, DIAGNOSTICS_MAX, Diagnostic, Severity};
+pub use format::{FormatOptions, Pins, format, format_part, pins};
 pub use model::{
     Addressing, Demand, Direction, End, External, InterfaceName, Invariant, InvariantRule, Link, LinkGroup,
     LinkIndex, Location, Management, Node, NodeIndex, Safety, Selector, Share, Topology, Zone, ZoneIndex,

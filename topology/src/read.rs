@@ -39,7 +39,7 @@ pub fn read(file: &str, bytes: &[u8]) -> Reading {
 
 /// The file as text, without a byte order mark. With problems, the part before the first bad byte, so that
 /// the line can be shown.
-fn text<'b>(bytes: &'b [u8], problems: &mut Problems) -> Option<&'b str> {
+pub(crate) fn text<'b>(bytes: &'b [u8], problems: &mut Problems) -> Option<&'b str> {
     if bytes.len() > FILE_BYTES_MAX {
         let message =
             format!("the file has {} bytes, more than the {FILE_BYTES_MAX} that are read", bytes.len());

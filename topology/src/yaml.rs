@@ -223,7 +223,7 @@ fn nested_too_deep(place: Place, problems: &mut Problems) {
     problems.error(Code::NESTED_TOO_DEEP, Place { width: 1, ..place }, message, help);
 }
 
-fn place(text: &str, span: &Span) -> Place {
+pub(crate) fn place(text: &str, span: &Span) -> Place {
     let (start, end) = (&span.start, &span.end);
     let width = if start.line() == end.line() {
         end.col().saturating_sub(start.col())
