@@ -183,6 +183,7 @@ fn capacity(values: &BTreeMap<&str, &str>) -> Result<Option<u64>, ImportError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::survives_damage;
     use super::*;
 
     const HEAD: &str = r#"<?xml version="1.0" encoding="utf-8"?>
@@ -274,5 +275,10 @@ mod tests {
         for end in (0..text.len() - 1).filter(|end| text.is_char_boundary(*end)) {
             assert!(read(&text[..end]).is_err(), "{end}");
         }
+    }
+
+    #[test]
+    fn damage_is_told_and_never_a_panic() {
+        survives_damage(&graph(&format!("{NODES}<edge source='0' target='1'/>")), read);
     }
 }

@@ -191,6 +191,7 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::survives_damage;
     use super::*;
 
     const OLD: &str = r#"<?xml version="1.0" encoding="utf-8"?>
@@ -289,5 +290,11 @@ mod tests {
         for end in 0..LAYERED.len() - 1 {
             assert!(read(&LAYERED[..end]).is_err(), "{end}");
         }
+    }
+
+    #[test]
+    fn damage_is_told_and_never_a_panic() {
+        survives_damage(OLD, read);
+        survives_damage(LAYERED, read);
     }
 }

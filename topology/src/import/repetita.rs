@@ -146,6 +146,7 @@ impl<'a> Lines<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::survives_damage;
     use super::*;
 
     const GRAPH: &str = "NODES 3\nlabel x y\n0_New_York -74.0 40.7\n1_B 0.0 0.0\n2_C 8.0 50.0\n\n\
@@ -205,5 +206,11 @@ mod tests {
         for end in GRAPH.match_indices('\n').map(|(at, _)| at).filter(|at| *at + 1 < GRAPH.len()) {
             assert!(read(&GRAPH[..end], None).is_err(), "{end}");
         }
+    }
+
+    #[test]
+    fn damage_is_told_and_never_a_panic() {
+        survives_damage(GRAPH, |text| read(text, Some(DEMANDS)));
+        survives_damage(DEMANDS, |text| read(GRAPH, Some(text)));
     }
 }

@@ -113,6 +113,7 @@ fn node(name: &str) -> FoundNode {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::survives_damage;
     use super::*;
 
     const WEIGHTS: &str = "Bad+Ems,+Germany1 Ulm2 2.5\nUlm2 Bad+Ems,+Germany1 3\nUlm2 7 1\n7 Ulm2 1\n";
@@ -160,5 +161,11 @@ mod tests {
             assert!(problem.line == line && problem.message.contains(word), "{word}: {problem:?}");
         }
         assert!(read(None, None).is_err());
+    }
+
+    #[test]
+    fn damage_is_told_and_never_a_panic() {
+        survives_damage(WEIGHTS, |text| read(Some(text), Some(LATENCIES)));
+        survives_damage(LATENCIES, |text| read(Some(WEIGHTS), Some(text)));
     }
 }

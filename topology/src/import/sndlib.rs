@@ -405,6 +405,7 @@ impl<'a> Tokens<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::survives_damage;
     use super::*;
 
     const NATIVE: &str = "?SNDlib native format; type: network; version: 1.0\n# network example\n\
@@ -501,5 +502,11 @@ ADMISSIBLE_PATHS (\n  D1 ( P0 ( L1 L2 ) )\n)\n";
             assert!(read(&NATIVE[..end]).is_err() || complete, "{end}: {}", &NATIVE[..end]);
             assert!(read(&XML[..end.min(XML.len() - 1)]).is_err());
         }
+    }
+
+    #[test]
+    fn damage_is_told_and_never_a_panic() {
+        survives_damage(NATIVE, read);
+        survives_damage(XML, read);
     }
 }

@@ -178,9 +178,11 @@ pub(super) struct OneWay {
 }
 
 impl OneWay {
-    /// What two directions of one cable have in common.
-    fn medium(&self) -> (Option<u64>, Option<u64>, Option<u64>) {
-        (self.capacity_bps, self.latency_us.map(f64::to_bits), self.distance_km.map(f64::to_bits))
+    /// What two directions of one cable have in common: bits per second, nanoseconds, millimetres. Coarser
+    /// than what sources state, since the two directions may be rounded in different ways.
+    fn medium(&self) -> Medium {
+        let coarse = |value: Option<f64>, parts: f64| value.map(|value| (value * parts).round().to_bits());
+        (self.capacity_bps, coarse(self.latency_us, 1e3), coarse(self.distance_km, 1e6))
     }
 }
 
@@ -377,6 +379,33 @@ fn joined(there: &OneWay, back: &OneWay) -> FoundLink {
         latency_us: larger(there.latency_us, back.latency_us),
         distance_km: larger(there.distance_km, back.distance_km),
         ..FoundLink::default()
+    }
+}
+
+/// Calls `read` with `text` damaged at each place in ways that break grammars and numbers: it must come back.
+#[cfg(test)]
+pub(super) fn survives_damage(text: &str, read: impl Fn(&str) -> Result<Found, ImportError>) {
+    const DAMAGES: [&str; 12] =
+        ["", "<", ">", "(", ")", "\"", "{", "&", "-", "9e999", "NaN", "99999999999999999999"];
+    for (at, c) in text.char_indices() {
+        for damage in DAMAGES.iter().cycle().skip(at).step_by(5).take(3) {
+            let damaged = [&text[..at], *damage, &text[at + c.len_utf8()..]].concat();
+            match read(&damaged) {
+                Ok(found) => {
+                    let nodes = found.nodes.len();
+                    assert!(
+                        found.links.iter().all(|link| link.ends.iter().all(|end| *end < nodes)),
+                        "{damaged}"
+                    );
+                }
+                Err(problem) => assert!(!problem.message.is_empty() && !problem.help.is_empty(), "{damaged}"),
+            }
+        }
+        if at % 16 == 0 {
+            // A cut-off file, and one twice.
+            let _ = read(&text[..at]);
+            let _ = read(&[&text[..at], text].concat());
+        }
     }
 }
 

@@ -130,6 +130,7 @@ impl<'de> Deserialize<'de> for Key {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::survives_damage;
     use super::*;
 
     const NETWORK: &str = r#"{"directed": false, "multigraph": false,
@@ -193,5 +194,10 @@ mod tests {
             assert!(problem.message.contains(word), "{word}: {problem}");
             assert_eq!(problem.line, line, "{word}: {problem}");
         }
+    }
+
+    #[test]
+    fn damage_is_told_and_never_a_panic() {
+        survives_damage(NETWORK, read);
     }
 }
