@@ -3,10 +3,12 @@
 //! Pure: no file system, no clock, no randomness, the same bytes on every replica and on an engineer's
 //! laptop. The road is `graph` -> `paths` -> `backup` -> `class` -> `settings` -> `network`, which gives a
 //! `program` per host; `objects` is a program as kernel objects, `digest` names it, `diff` compares two,
-//! `walk` follows packets through all of them, `impact` says what a change does to the network, `steps`
+//! `forwarding` is what all programs together do; `walk` and `trace` follow packets through it, `check` judges it, `load`
+//! sends demands through it, `impact` says what a change does to the network, `steps`
 //! orders it, `render` writes a program for people.
 
 mod backup;
+pub mod check;
 mod class;
 pub mod demands;
 pub mod diff;
@@ -23,8 +25,10 @@ pub mod program;
 pub mod render;
 mod settings;
 pub mod steps;
+pub mod trace;
 pub mod walk;
 
+pub use check::check;
 pub use digest::Digest;
 pub use facts::Facts;
 pub use network::{Network, compile};

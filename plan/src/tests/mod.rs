@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod checking;
 pub(crate) mod fixture;
 mod laws;
 mod routing;

@@ -1,0 +1,69 @@
+//! Takes the time of judging a change: `check_change [NODES] [PREFIXES_PER_NODE]`, 1,000 and 10 by default.
+//!
+//! A ring with as many random chords as nodes; 21 links fail and return one after the other. The programs are compiled
+//! before the clock starts: what counts is the check alone.
+
+#![allow(clippy::print_stdout)]
+
+use plan::check::{Checked, State};
+use plan::{Facts, compile};
+use std::fmt::Write;
+use std::time::Instant;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let number = |at: usize, default: usize| {
+        std::env::args().nth(at).map_or(Ok(default), |text| text.parse::<usize>())
+    };
+    let (nodes, prefixes) = (number(1, 1_000)?, number(2, 10)?);
+    let mut text = "version: 1\nname: random\nnodes:\n".to_string();
+    for node in 0..nodes {
+        let prefix = |at| {
+            let index = node * prefixes + at;
+            format!("10.{}.{}.{}/30", index >> 14, index >> 6 & 255, (index & 63) << 2)
+        };
+        let list: Vec<String> = (0..prefixes).map(prefix).collect();
+        writeln!(text, "  n{node}: {{prefixes: [{}]}}", list.join(", "))?;
+    }
+    text.push_str("links:\n");
+    let mut state = 1_u64;
+    let mut random = |bound: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % bound
+    };
+    for link in 0..2 * nodes {
+        let (a, b) = if link < nodes { (link, (link + 1) % nodes) } else { (random(nodes), random(nodes)) };
+        if a != b {
+            writeln!(text, "- {{endpoints: ['n{a}:e{link}a', 'n{b}:e{link}b'], cost: {}}}", 1 + random(3))?;
+        }
+    }
+    let reading = topology::read("random.yaml", text.as_bytes());
+    let topology = reading.topology.ok_or(format!("{:?}", reading.diagnostics))?;
+    let up = Facts::default();
+    let before = compile(&topology, &up);
+    let old = State { topology: &topology, facts: &up, network: &before, dead: None };
+    let start = Instant::now();
+    let checked = Checked::new(old);
+    println!("all: {:.2} ms", start.elapsed().as_secs_f64() * 1e3);
+    let (mut down_ms, mut up_ms) = (Vec::new(), Vec::new());
+    for link in (0..topology.links.len()).step_by(topology.links.len() / 21) {
+        let facts = Facts { links_down: [topology.links[link].id.clone()].into() };
+        let after = compile(&topology, &facts);
+        let new = State { topology: &topology, facts: &facts, network: &after, dead: None };
+        let start = Instant::now();
+        let failed = checked.follow(old, new);
+        down_ms.push(start.elapsed().as_secs_f64() * 1e3);
+        let start = Instant::now();
+        let returned = failed.follow(new, old);
+        up_ms.push(start.elapsed().as_secs_f64() * 1e3);
+        let violations = failed.violations().count() + returned.violations().count();
+        if violations > 0 {
+            println!("{violations} violations around {}", topology.links[link].id);
+        }
+    }
+    for (name, mut ms) in [("a link down", down_ms), ("a link up", up_ms)] {
+        ms.sort_by(f64::total_cmp);
+        let (least, median, most) = (ms[0], ms[ms.len() / 2], ms[ms.len() - 1]);
+        println!("{name}: {median:.2} ms [{least:.2}..{most:.2}], n={}", ms.len());
+    }
+    Ok(())
+}
