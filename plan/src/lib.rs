@@ -24,6 +24,7 @@ mod paths;
 pub mod program;
 pub mod render;
 mod settings;
+pub mod spf;
 pub mod steps;
 pub mod trace;
 pub mod walk;

@@ -1,0 +1,123 @@
+//! Against a table of all pairs computed the slow way.
+
+use super::*;
+use proptest::prelude::*;
+
+/// Floyd (1962) and Warshall (1962).
+fn slow(nodes: usize, lines: &[Line]) -> Vec<Vec<u64>> {
+    let mut distances = vec![vec![UNREACHABLE; nodes]; nodes];
+    for (node, row) in distances.iter_mut().enumerate() {
+        row[node] = 0;
+    }
+    for line in lines.iter().filter(|line| line.a != line.b) {
+        for (from, to, cost) in [(line.a, line.b, line.cost), (line.b, line.a, line.cost_back)] {
+            let known = &mut distances[from as usize][to as usize];
+            *known = cost.min(*known);
+        }
+    }
+    for over in 0..nodes {
+        for from in 0..nodes {
+            for to in 0..nodes {
+                let through = distances[from][over].saturating_add(distances[over][to]);
+                distances[from][to] = distances[from][to].min(through);
+            }
+        }
+    }
+    distances
+}
+
+fn assert_right(nodes: usize, lines: &[Line]) {
+    let expected = slow(nodes, lines);
+    let pairs = AllPairs::new(nodes, lines, Cores::One);
+    let on_all = AllPairs::new(nodes, lines, Cores::All);
+    let mut next_hops_of_all = 0;
+    for from in 0..nodes {
+        let own: Vec<(u32, u64)> = lines
+            .iter()
+            .flat_map(|line| [(line.a, line.b, line.cost), (line.b, line.a, line.cost_back)])
+            .filter(|(a, _, _)| *a as usize == from)
+            .map(|(_, to, cost)| (to, cost))
+            .collect();
+        for to in 0..nodes {
+            let distance = expected[from][to];
+            assert_eq!(pairs.distance(from as u32, to as u32), distance, "{from} to {to}");
+            let on_shortest = |(far, cost): &(u32, u64)| {
+                distance != UNREACHABLE && cost.saturating_add(expected[*far as usize][to]) == distance
+            };
+            let next_hops: Vec<usize> = (0..own.len()).filter(|at| on_shortest(&own[*at])).collect();
+            next_hops_of_all += next_hops.len() as u64;
+            for pairs in [&pairs, &on_all] {
+                assert!(
+                    pairs.next_hops(from as u32, to as u32).eq(next_hops.iter().copied()),
+                    "{from} to {to}"
+                );
+            }
+        }
+    }
+    assert_eq!(pairs.next_hops_of_all_pairs(), next_hops_of_all);
+}
+
+fn lines(nodes: u32, costs: impl Strategy<Value = u64> + Clone) -> impl Strategy<Value = Vec<Line>> {
+    let line = (0..nodes, 0..nodes, costs.clone(), costs);
+    let line = line.prop_filter("a link joins two nodes", |(a, b, _, _)| a != b);
+    let line = line.prop_map(|(a, b, cost, cost_back)| Line { a, b, cost, cost_back });
+    prop::collection::vec(line, 0..3 * nodes as usize)
+}
+
+fn cases() -> impl Strategy<Value = (u32, Vec<Line>)> {
+    let costs = prop_oneof![
+        Just(1..=1_u64),
+        Just(1..=10),
+        Just(1..=40_000),
+        Just(1..=u64::from(u32::MAX)),
+        Just((1 << 40)..=(1 << 50)),
+    ];
+    (2..70_u32, costs).prop_flat_map(|(nodes, costs)| {
+        let cost = prop_oneof![9 => costs, 1 => Just(UNREACHABLE)];
+        (Just(nodes), lines(nodes, cost))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn distances_and_next_hops_are_those_of_the_slow_way((nodes, lines) in cases()) {
+        assert_right(nodes as usize, &lines);
+    }
+}
+
+#[test]
+fn graphs_without_nodes_or_links_have_no_paths() {
+    assert_right(0, &[]);
+    assert_right(1, &[]);
+    assert_right(100, &[]);
+}
+
+#[test]
+fn a_hub_of_many_links_has_next_hops_beyond_the_first_word() {
+    let spoke = |a: u32| Line { a, b: 0, cost: 1, cost_back: 1 };
+    let mut star: Vec<Line> = (1..50).map(spoke).collect();
+    star.extend((1..50).map(|a| Line { a, b: 50, cost: 1, cost_back: 1 }));
+    assert_right(51, &star);
+    let pairs = AllPairs::new(51, &star, Cores::One);
+    assert_eq!(pairs.next_hops(0, 50).count(), 49);
+}
+
+/// A chain whose costs make every sweep improve what the last one settled.
+#[test]
+fn a_graph_on_which_sweeps_settle_slowly_is_finished_by_dijkstra() {
+    let mut lines = Vec::new();
+    for ring in 0..200_u32 {
+        // The short way from each node leads over the far end of the numbering and back.
+        lines.push(Line { a: ring, b: 399 - ring, cost: 1, cost_back: 1 });
+        if ring > 0 {
+            lines.push(Line { a: ring, b: 400 - ring, cost: 1, cost_back: 1 });
+        }
+        if ring > 1 {
+            lines.push(Line { a: 0, b: ring, cost: 1_000, cost_back: 1_000 });
+            lines.push(Line { a: 0, b: 399 - ring, cost: 1_000, cost_back: 1_000 });
+        }
+    }
+    assert_right(400, &lines);
+}
