@@ -4,6 +4,7 @@
 //! directions of a link are edges of their own, each with its own cost; parallel links are parallel edges.
 //! Knows nothing of prefixes, addresses or programs.
 
+use crate::spf::Line;
 use topology::{NodeIndex, Topology};
 
 /// One way over one link, seen from the node that sends.
@@ -59,6 +60,20 @@ impl Graph {
             }
         }
         Graph { starts, edges }
+    }
+
+    /// The links as the engine takes them: each node's keep their order.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let mut lines: Vec<(u32, Line)> = Vec::with_capacity(self.edges.len() / 2);
+        for node in 0..self.nodes() as u32 {
+            let first_ends = self.edges(NodeIndex(node)).iter().filter(|edge| edge.end == 0);
+            lines.extend(first_ends.map(|edge| {
+                let (cost, cost_back) = (u64::from(edge.cost), u64::from(edge.cost_back));
+                (edge.link, Line { a: node, b: edge.to, cost, cost_back })
+            }));
+        }
+        lines.sort_unstable_by_key(|(link, _)| *link);
+        lines.into_iter().map(|(_, line)| line).collect()
     }
 
     /// Number of nodes.

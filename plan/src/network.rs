@@ -5,7 +5,9 @@ use crate::program::{
     ClassRoute, GROUP_IDS, Group, METRIC_BACKUP, METRIC_PRIMARY, Member, NEXTHOP_IDS, Nexthop, Settings,
     TABLE_MAIN,
 };
+use crate::spf::Cores;
 use crate::{ClassId, Digest, Facts, PrefixTable, Program, backup, class, digest, settings};
+use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -44,19 +46,40 @@ impl Network {
 
 /// Computes all programs. Total: any checked topology compiles.
 pub fn compile(topology: &Topology, facts: &Facts) -> Network {
+    compile_on(topology, facts, Cores::All)
+}
+
+/// [`compile`] on the given cores; the result does not depend on them.
+pub fn compile_on(topology: &Topology, facts: &Facts, cores: Cores) -> Network {
     let ids = class::ids(topology);
     let table = Arc::new(class::table(topology, &ids));
     let table_digest = table.digest();
-    let routes = routes(topology, facts, &ids);
-    let programs: Vec<Arc<Program>> = (topology.nodes.iter().zip(settings::settings(topology)))
-        .zip(routes)
-        .enumerate()
-        .map(|(at, ((node, settings), routes))| {
-            Arc::new(routes.into_program(topology, NodeIndex(at as u32), node, settings))
-        })
-        .collect();
-    let digests = programs.iter().map(|program| program.digest(table_digest)).collect();
+    let paths = Paths::new(topology, facts, cores);
+    let destinations = Destinations::new(&ids);
+    let program = |(at, (node, settings)): (usize, (&Node, Settings))| {
+        let at = NodeIndex(at as u32);
+        let routes = HostRoutes::new(&paths, &destinations, at.0);
+        let program = routes.into_program(topology, at, node, settings);
+        let digest = program.digest(table_digest);
+        (Arc::new(program), digest)
+    };
+    let settings = settings::settings(topology);
+    let (programs, digests) = match cores {
+        Cores::One => topology.nodes.iter().zip(settings).enumerate().map(program).unzip(),
+        Cores::All => topology.nodes.par_iter().zip(settings).enumerate().map(program).unzip(),
+    };
     Network { table, table_digest, programs, digests }
+}
+
+/// All destinations, sorted by class.
+struct Destinations(Vec<(ClassId, u32)>);
+
+impl Destinations {
+    fn new(ids: &[ClassId]) -> Destinations {
+        let mut sorted: Vec<(ClassId, u32)> = ids.iter().copied().zip(0..).collect();
+        sorted.sort_unstable();
+        Destinations(sorted)
+    }
 }
 
 /// One host's routes while sets of next hops are still sets of links.
@@ -69,32 +92,12 @@ struct HostRoutes {
 }
 
 impl HostRoutes {
-    fn add(&mut self, class: ClassId, metric: u32, links: &[u32]) {
-        let set = match self.sets.get(links) {
-            Some(set) => *set,
-            None => {
-                let set = self.sets.len();
-                self.sets.insert(links.to_vec(), set);
-                set
-            }
-        };
-        self.routes.push((class, metric, set));
-    }
-}
-
-/// All hosts' routes, each host's sorted by class and metric.
-fn routes(topology: &Topology, facts: &Facts, ids: &[ClassId]) -> Vec<HostRoutes> {
-    let paths = Paths::new(topology, facts);
-    let nodes = topology.nodes.len() as u32;
-    let mut destinations: Vec<u32> = (0..nodes).collect();
-    destinations.sort_unstable_by_key(|to| ids[*to as usize]);
-    let mut hosts: Vec<HostRoutes> = (0..nodes).map(|_| HostRoutes::default()).collect();
-    let mut links = Vec::new();
-    for to in destinations {
-        let class = ids[to as usize];
-        for from in (0..nodes).filter(|from| *from != to) {
+    /// The routes of host `from`, sorted by class and metric.
+    fn new(paths: &Paths, destinations: &Destinations, from: u32) -> HostRoutes {
+        let mut host = HostRoutes::default();
+        let mut links = Vec::new();
+        for (class, to) in destinations.0.iter().copied().filter(|(_, to)| *to != from) {
             let Some(field) = paths.field(from, to) else { continue };
-            let host = &mut hosts[from as usize];
             links.clear();
             links.extend(field.next_hops(from, to).map(|edge| edge.link));
             host.add(class, METRIC_PRIMARY, &links);
@@ -106,11 +109,21 @@ fn routes(topology: &Topology, facts: &Facts, ids: &[ClassId]) -> Vec<HostRoutes
                 host.add(class, METRIC_BACKUP, &[alternate.link]);
             }
         }
+        host
     }
-    hosts
-}
 
-impl HostRoutes {
+    fn add(&mut self, class: ClassId, metric: u32, links: &[u32]) {
+        let set = match self.sets.get(links) {
+            Some(set) => *set,
+            None => {
+                let set = self.sets.len();
+                self.sets.insert(links.to_vec(), set);
+                set
+            }
+        };
+        self.routes.push((class, metric, set));
+    }
+
     /// Gives next hops and groups their ids and puts the program together.
     fn into_program(self, topology: &Topology, at: NodeIndex, node: &Node, settings: Settings) -> Program {
         let (nexthops, nexthop_of_link) =

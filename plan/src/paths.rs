@@ -1,8 +1,7 @@
 //! Shortest paths to every destination, all equal-cost next hops, and what facts do to them.
 //!
-//! One Dijkstra run per destination on the reversed graph. A next hop of node `u` towards `d` is every edge
-//! `u -> v` with `cost(u -> v) + distance(v, d) == distance(u, d)`: costs are at least 1, so distances fall
-//! on every hop and no loop can be built from them. Knows nothing of prefixes, addresses or programs.
+//! `spf` computes; this is its result in terms of the network's graph. Knows nothing of prefixes, addresses or
+//! programs.
 //!
 //! Facts. A node that reaches `d` over living links uses the living graph. A node that does not, but would
 //! with all links up, is on the *cut-off side* and uses the graph without facts, so that its routes stay.
@@ -14,19 +13,15 @@
 
 use crate::Facts;
 use crate::graph::{Edge, Graph};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use crate::spf::{AllPairs, Cores};
 use topology::{NodeIndex, Topology};
 
-/// Distance of what cannot be reached. No sum of link costs comes near it: 2^32 links of the highest cost
-/// would be needed.
-pub(crate) const UNREACHABLE: u64 = u64::MAX;
+pub(crate) use crate::spf::UNREACHABLE;
 
-/// A graph and the distance of every node to every other.
+/// A graph and the shortest paths between all its nodes.
 pub(crate) struct Field {
     pub(crate) graph: Graph,
-    /// `distances[to * nodes + from]`.
-    distances: Vec<u64>,
+    pairs: AllPairs,
 }
 
 /// All that decides next hops.
@@ -39,19 +34,14 @@ pub(crate) struct Paths {
 }
 
 impl Field {
-    fn new(graph: Graph) -> Field {
-        let nodes = graph.nodes();
-        let mut distances = vec![UNREACHABLE; nodes * nodes];
-        let mut heap = BinaryHeap::new();
-        for to in 0..nodes {
-            shortest_paths_to(&graph, to as u32, &mut distances[to * nodes..(to + 1) * nodes], &mut heap);
-        }
-        Field { graph, distances }
+    fn new(graph: Graph, cores: Cores) -> Field {
+        let pairs = AllPairs::new(graph.nodes(), &graph.lines(), cores);
+        Field { graph, pairs }
     }
 
     /// Length of the shortest path, or [`UNREACHABLE`].
     pub(crate) fn distance(&self, from: u32, to: u32) -> u64 {
-        self.distances[to as usize * self.graph.nodes() + from as usize]
+        self.pairs.distance(from, to)
     }
 
     /// Length of the shortest path to `to` that begins with `edge`, or [`UNREACHABLE`].
@@ -61,44 +51,19 @@ impl Field {
 
     /// Edges out of `from` that lie on a shortest path to `to`, sorted by link.
     pub(crate) fn next_hops(&self, from: u32, to: u32) -> impl Iterator<Item = &Edge> {
-        let distance = self.distance(from, to);
-        let edges = self.graph.edges(NodeIndex(from)).iter();
-        edges.filter(move |edge| self.distance_through(edge, to) == distance && distance != UNREACHABLE)
-    }
-}
-
-/// Fills `distances[from]` for all nodes. The result does not depend on the order of equal heap entries.
-fn shortest_paths_to(
-    graph: &Graph,
-    to: u32,
-    distances: &mut [u64],
-    heap: &mut BinaryHeap<Reverse<(u64, u32)>>,
-) {
-    distances[to as usize] = 0;
-    heap.push(Reverse((0, to)));
-    while let Some(Reverse((distance, node))) = heap.pop() {
-        if distance > distances[node as usize] {
-            continue;
-        }
-        for edge in graph.edges(NodeIndex(node)) {
-            // The path runs towards `node`, against this edge.
-            let through = distance + u64::from(edge.cost_back);
-            if through < distances[edge.to as usize] {
-                distances[edge.to as usize] = through;
-                heap.push(Reverse((through, edge.to)));
-            }
-        }
+        let edges = self.graph.edges(NodeIndex(from));
+        self.pairs.next_hops(from, to).map(|at| &edges[at])
     }
 }
 
 impl Paths {
     /// Computes all distances.
-    pub(crate) fn new(topology: &Topology, facts: &Facts) -> Paths {
+    pub(crate) fn new(topology: &Topology, facts: &Facts, cores: Cores) -> Paths {
         let down: Vec<bool> = topology.links.iter().map(|link| facts.links_down.contains(&link.id)).collect();
-        let living = Field::new(Graph::new(topology, |link| !down[link as usize]));
+        let living = Field::new(Graph::new(topology, |link| !down[link as usize]), cores);
         let all = Graph::new(topology, |_| true);
         let cut = down.contains(&true) && living.graph.components() != all.components();
-        Paths { living, without_facts: cut.then(|| Field::new(all)), down }
+        Paths { living, without_facts: cut.then(|| Field::new(all, cores)), down }
     }
 
     /// Whether facts say that the edge's link is down: only routes of the cut-off side use such links.

@@ -263,8 +263,6 @@ impl Lane for i64 {
 /// Distances and sets of next hops of all nodes towards all destinations.
 #[derive(Clone)]
 pub struct AllPairs {
-    /// Arcs by row.
-    arcs: Arcs,
     /// Node -> its row, which is also its column.
     row: Vec<u32>,
     /// Words of the sets of row `r` are `words[r]..words[r + 1]` of each batch.
@@ -316,7 +314,7 @@ impl AllPairs {
         } else {
             Lanes::Full(Table::new(&arcs, &words, cores))
         };
-        AllPairs { arcs, row, words, lanes }
+        AllPairs { row, words, lanes }
     }
 
     /// Number of nodes.

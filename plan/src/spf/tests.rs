@@ -38,8 +38,7 @@ fn assert_right(nodes: usize, lines: &[Line]) {
             .filter(|(a, _, _)| *a as usize == from)
             .map(|(_, to, cost)| (to, cost))
             .collect();
-        for to in 0..nodes {
-            let distance = expected[from][to];
+        for (to, distance) in expected[from].iter().copied().enumerate() {
             assert_eq!(pairs.distance(from as u32, to as u32), distance, "{from} to {to}");
             let on_shortest = |(far, cost): &(u32, u64)| {
                 distance != UNREACHABLE && cost.saturating_add(expected[*far as usize][to]) == distance
