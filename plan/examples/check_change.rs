@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for node in 0..nodes {
         let prefix = |at| {
             let index = node * prefixes + at;
-            format!("10.{}.{}.{}/30", index >> 14, index >> 6 & 255, (index & 63) << 2)
+            format!("10.{}.{}.{}/30", index / 16_384, index / 64 % 256, index % 64 * 4)
         };
         let list: Vec<String> = (0..prefixes).map(prefix).collect();
         writeln!(text, "  n{node}: {{prefixes: [{}]}}", list.join(", "))?;
