@@ -55,10 +55,11 @@ pub fn compile_on(topology: &Topology, facts: &Facts, cores: Cores) -> Network {
     let table = Arc::new(class::table(topology, &ids));
     let table_digest = table.digest();
     let paths = Paths::new(topology, facts, cores);
+    let backups = Backups::new(&paths, topology.nodes.len(), cores);
     let destinations = Destinations::new(&ids);
     let program = |(at, (node, settings)): (usize, (&Node, Settings))| {
         let at = NodeIndex(at as u32);
-        let routes = HostRoutes::new(&paths, &destinations, at.0);
+        let routes = HostRoutes::new(&paths, &backups, &destinations, at.0);
         let program = routes.into_program(topology, at, node, settings);
         let digest = program.digest(table_digest);
         (Arc::new(program), digest)
@@ -82,6 +83,47 @@ impl Destinations {
     }
 }
 
+/// The link of every host's backup towards every destination.
+struct Backups {
+    nodes: usize,
+    /// `links[to * nodes + from]`, or [`NO_BACKUP`].
+    links: Vec<u32>,
+}
+
+/// Not a link's position: a topology has fewer links.
+const NO_BACKUP: u32 = u32::MAX;
+
+impl Backups {
+    fn new(paths: &Paths, nodes: usize, cores: Cores) -> Backups {
+        let mut links = vec![NO_BACKUP; nodes * nodes];
+        let towards = |(to, links): (usize, &mut [u32])| {
+            for (from, link) in links.iter_mut().enumerate().filter(|(from, _)| *from != to) {
+                *link = backup_link(paths, from as u32, to as u32).unwrap_or(NO_BACKUP);
+            }
+        };
+        match cores {
+            Cores::One => links.chunks_mut(nodes.max(1)).enumerate().for_each(towards),
+            Cores::All => links.par_chunks_mut(nodes.max(1)).enumerate().for_each(towards),
+        }
+        Backups { nodes, links }
+    }
+
+    fn link(&self, from: u32, to: u32) -> Option<u32> {
+        let link = self.links[to as usize * self.nodes + from as usize];
+        (link != NO_BACKUP).then_some(link)
+    }
+}
+
+fn backup_link(paths: &Paths, from: u32, to: u32) -> Option<u32> {
+    let field = paths.field(from, to)?;
+    let mut next_hops = field.next_hops(from, to);
+    let primary = next_hops.next().filter(|edge| !paths.is_down(edge))?;
+    if next_hops.next().is_some() {
+        return None;
+    }
+    backup::alternate(field, from, to, primary).map(|edge| edge.link)
+}
+
 /// One host's routes while sets of next hops are still sets of links.
 #[derive(Default)]
 struct HostRoutes {
@@ -93,7 +135,7 @@ struct HostRoutes {
 
 impl HostRoutes {
     /// The routes of host `from`, sorted by class and metric.
-    fn new(paths: &Paths, destinations: &Destinations, from: u32) -> HostRoutes {
+    fn new(paths: &Paths, backups: &Backups, destinations: &Destinations, from: u32) -> HostRoutes {
         let mut host = HostRoutes::default();
         let mut links = Vec::new();
         for (class, to) in destinations.0.iter().copied().filter(|(_, to)| *to != from) {
@@ -101,12 +143,8 @@ impl HostRoutes {
             links.clear();
             links.extend(field.next_hops(from, to).map(|edge| edge.link));
             host.add(class, METRIC_PRIMARY, &links);
-            if let [_] = links[..]
-                && let Some(primary) = field.next_hops(from, to).next()
-                && !paths.is_down(primary)
-                && let Some(alternate) = backup::alternate(field, from, to, primary)
-            {
-                host.add(class, METRIC_BACKUP, &[alternate.link]);
+            if let Some(backup) = backups.link(from, to) {
+                host.add(class, METRIC_BACKUP, &[backup]);
             }
         }
         host
