@@ -70,6 +70,11 @@ pub(crate) fn overlap(a: &IpNetwork, b: &IpNetwork) -> bool {
     a.is_ipv4() == b.is_ipv4() && a_first <= b_last && b_first <= a_last
 }
 
+/// Whether all addresses of `inner` are addresses of `outer`.
+pub(crate) fn within(inner: &IpNetwork, outer: &IpNetwork) -> bool {
+    overlap(inner, outer) && inner.prefix() >= outer.prefix()
+}
+
 /// The reserved prefix that shares addresses with `network`.
 pub(crate) fn reserved(network: &IpNetwork) -> Option<IpNetwork> {
     RESERVED.iter().filter_map(|text| cidr(text)).find(|reserved| overlap(reserved, network))

@@ -70,12 +70,16 @@ codes! {
     BAD_UNIT = "bad-unit",
     /// A version of the file's format that this program does not read.
     BAD_VERSION = "bad-version",
+    /// Two documents give one key differently.
+    CONFLICTING_DOCUMENTS = "conflicting-documents",
     /// A NUL byte or another control character.
     CONTROL_CHARACTER = "control-character",
     /// An endpoint on a node that does not exist.
     DANGLING_ENDPOINT = "dangling-endpoint",
     /// The network falls into parts.
     DISCONNECTED = "disconnected",
+    /// One link group twice.
+    DUPLICATE_GROUP = "duplicate-group",
     /// One key twice in one mapping.
     DUPLICATE_KEY = "duplicate-key",
     /// One node twice.
@@ -84,6 +88,8 @@ codes! {
     DUPLICATE_ZONE = "duplicate-zone",
     /// Nothing in the file.
     EMPTY_FILE = "empty-file",
+    /// The links of a group are not alike, or too few.
+    GROUP_MISMATCH = "group-mismatch",
     /// A prefix whose address is not the first one of the prefix.
     HOST_BITS_SET = "host-bits-set",
     /// One interface at two links.
@@ -94,8 +100,8 @@ codes! {
     LOOPBACK_CLASH = "loopback-clash",
     /// A key that must be there is not.
     MISSING_KEY = "missing-key",
-    /// More than one YAML document in the file.
-    MULTIPLE_DOCUMENTS = "multiple-documents",
+    /// IPv4 and IPv6 where one family must be.
+    MIXED_FAMILIES = "mixed-families",
     /// Values inside values, deeper than any topology needs.
     NESTED_TOO_DEEP = "nested-too-deep",
     /// No node in the file.
@@ -110,6 +116,10 @@ codes! {
     OVERLAPPING_PREFIXES = "overlapping-prefixes",
     /// A prefix with addresses that every host keeps for itself.
     RESERVED_PREFIX = "reserved-prefix",
+    /// A selector that no node is in, or an invariant about no pair of nodes.
+    SELECTS_NOTHING = "selects-nothing",
+    /// A demand from a node to itself.
+    SELF_DEMAND = "self-demand",
     /// A link from a node to itself.
     SELF_LINK = "self-link",
     /// A tab in indentation.
@@ -118,8 +128,14 @@ codes! {
     TOO_LARGE = "too-large",
     /// An alias without an anchor.
     UNKNOWN_ALIAS = "unknown-alias",
+    /// A group that is not in the list of link groups.
+    UNKNOWN_GROUP = "unknown-group",
     /// A key that is not part of the format.
     UNKNOWN_KEY = "unknown-key",
+    /// A kind that is not in `kinds`.
+    UNKNOWN_KIND = "unknown-kind",
+    /// A node that is not in `nodes`.
+    UNKNOWN_NODE = "unknown-node",
     /// A zone that is not in the list of zones.
     UNKNOWN_ZONE = "unknown-zone",
     /// A node that no link reaches.
@@ -166,9 +182,11 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A place in the text. Ordered as in the text.
+/// A place in a text. Ordered by text, and as in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
+    /// Which of the texts that are read together.
+    pub(crate) source: u16,
     /// Offset in bytes: the sort key, and where the snippet is cut out.
     pub(crate) offset: u32,
     /// Line, from 1.
@@ -181,7 +199,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// The first character of a text.
-    pub(crate) const START: Place = Place { offset: 0, line: 1, column: 1, width: 1 };
+    pub(crate) const START: Place = Place { source: 0, offset: 0, line: 1, column: 1, width: 1 };
 }
 
 /// A value and where it stands.
@@ -201,15 +219,36 @@ struct Problem {
     help: String,
 }
 
+/// A text that is read, with its name for messages.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'t> {
+    pub(crate) name: &'t str,
+    pub(crate) text: &'t str,
+}
+
 /// The problems found so far: the first [`DIAGNOSTICS_MAX`] by place, and a count of all.
-#[derive(Default)]
 pub(crate) struct Problems {
+    /// Names of the texts that are read together.
+    names: Vec<String>,
     kept: BTreeSet<Problem>,
     total: usize,
     errors: usize,
 }
 
 impl Problems {
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        Problems { names, kept: BTreeSet::new(), total: 0, errors: 0 }
+    }
+
+    /// Where `there` is for who reads about a problem at `here`: `line 7`, or `line 7 of b.yaml`.
+    pub(crate) fn line(&self, there: Place, here: Place) -> String {
+        let name = self.names.get(there.source as usize).filter(|_| there.source != here.source);
+        match name {
+            Some(name) => format!("line {} of {}", there.line, quote(name)),
+            None => format!("line {}", there.line),
+        }
+    }
+
     pub(crate) fn error(
         &mut self,
         code: Code,
@@ -261,13 +300,14 @@ impl Problems {
     }
 
     /// The list by place, and the number of all problems.
-    pub(crate) fn finish(self, file: &str, text: &str) -> (Vec<Diagnostic>, usize) {
+    pub(crate) fn finish(self, sources: &[Source<'_>]) -> (Vec<Diagnostic>, usize) {
         let mut kept: Vec<Problem> = self.kept.into_iter().collect();
         kept.sort_by(|a, b| (a.place, a.code, &a.message).cmp(&(b.place, b.code, &b.message)));
         let list = kept.into_iter().map(|problem| {
             let Problem { severity, place, code, message, help } = problem;
-            let (snippet, snippet_column) = snippet(text, place);
-            let (line, column, file) = (place.line, place.column, file.to_owned());
+            let source = sources.get(place.source as usize).copied().unwrap_or(Source { name: "", text: "" });
+            let (snippet, snippet_column) = snippet(source.text, place);
+            let (line, column, file) = (place.line, place.column, source.name.to_owned());
             let width =
                 place.width.clamp(1, (SNIPPET_CHARS_MAX as u32 + 1).saturating_sub(snippet_column).max(1));
             Diagnostic { code, severity, file, line, column, message, help, snippet, snippet_column, width }

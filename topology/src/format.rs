@@ -107,12 +107,12 @@ pub fn pins(topology: &Topology) -> Pins {
 ///
 /// A reading without a network that tells why the text cannot be laid out.
 pub fn format_part(file: &str, bytes: &[u8], pins: Option<&Pins>) -> Result<String, Box<Reading>> {
-    let mut problems = Problems::default();
-    let text = crate::read::text(bytes, &mut problems).unwrap_or_default();
-    let laid_out = if problems.has_errors() { None } else { lay_out(text, pins, &mut problems) };
+    let (sources, mut problems) = crate::read::sources(&[(file, bytes)]);
+    let text = sources.first().filter(|_| !problems.has_errors()).map(|source| source.text);
+    let laid_out = text.and_then(|text| lay_out(text, pins, &mut problems));
     laid_out.ok_or_else(|| {
-        let (diagnostics, total) = problems.finish(file, text);
-        Box::new(Reading { topology: None, diagnostics, total })
+        let (diagnostics, total) = problems.finish(&sources);
+        Box::new(Reading { topology: None, diagnostics, total, files: 1 })
     })
 }
 

@@ -8,9 +8,11 @@
 
 mod address;
 pub mod diagnostic;
+mod documents;
 mod format;
 #[allow(dead_code)]
 pub mod import;
+mod keys;
 mod loopback;
 pub mod model;
 mod names;
@@ -19,7 +21,9 @@ mod parts;
 mod raw;
 mod read;
 mod render;
+mod schema;
 mod suggest;
+mod templates;
 mod units;
 mod validate;
 mod yaml;
@@ -30,4 +34,5 @@ pub use model::{
     Addressing, Demand, Direction, End, External, InterfaceName, Invariant, InvariantRule, Link, LinkGroup,
     LinkIndex, Location, Management, Node, NodeIndex, Safety, Selector, Share, Topology, Zone, ZoneIndex,
 };
-pub use read::{FILE_BYTES_MAX, Reading, read};
+pub use read::{FILE_BYTES_MAX, FILES_MAX, Reading, read, read_all};
+pub use schema::{reference, schema};

@@ -61,8 +61,8 @@ pub(crate) fn assign(
         let place = pins[at].map_or(one.place, |pin| pin.place);
         let (quoted_one, quoted_other) = (quote(&one.value), quote(&other.value));
         let message = format!(
-            "the nodes {quoted_other} (line {}) and {quoted_one} both have the loopback {address}: packets to one would reach the other",
-            other.place.line
+            "the nodes {quoted_other} ({}) and {quoted_one} both have the loopback {address}: packets to one would reach the other",
+            problems.line(other.place, place)
         );
         let help = match free.next() {
             Some(free) if pins[at].is_some() => format!("replace it by a free address, for example {free}"),

@@ -41,11 +41,11 @@ pub struct Topology {
     pub links: Vec<Link>,
     /// Bundles of parallel links, sorted by name.
     pub link_groups: Vec<LinkGroup>,
-    /// Ways out of the network, sorted by node and interface.
+    /// Ways out of the network, sorted by node, interface and family (IPv4 first).
     pub external: Vec<External>,
-    /// Expected traffic, sorted by (from, to); a pair may occur more than once.
+    /// Expected traffic, sorted by (from, to, rate); a pair may occur more than once.
     pub demands: Vec<Demand>,
-    /// What must hold in every state, in the order of the file.
+    /// What must hold in every state, sorted by rule and selectors.
     pub invariants: Vec<Invariant>,
     /// Budgets for changes.
     pub safety: Safety,
@@ -81,7 +81,8 @@ pub struct Node {
     pub zone: Option<ZoneIndex>,
     /// Loopback addresses: at most one per family, IPv4 first.
     pub loopbacks: Vec<IpAddr>,
-    /// Prefixes behind this node, sorted.
+    /// Prefixes behind this node, sorted. Another node may have the same prefix (anycast), never an
+    /// overlapping one.
     pub prefixes: Vec<IpNetwork>,
     /// Who answers for a prefix, where the file names somebody.
     pub prefix_owners: BTreeMap<IpNetwork, String>,
@@ -153,7 +154,8 @@ pub struct LinkGroup {
     pub min_links: u32,
 }
 
-/// A way out of the network: a gateway behind an interface that is no link. Equality leaves
+/// A way out of the network: a gateway behind an interface that is no link. An interface has at most one for
+/// each family. Equality leaves
 /// [`External::line`] out.
 #[derive(Clone, Debug, Eq)]
 pub struct External {

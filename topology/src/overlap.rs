@@ -16,6 +16,8 @@ pub(crate) enum Owner {
     Loopback(String),
     /// The subnet of the link with this id.
     Link(String),
+    /// What is reached through the uplink `node:interface`.
+    External(String),
 }
 
 impl Owner {
@@ -25,6 +27,7 @@ impl Owner {
             Owner::Node(name) => format!("a prefix of node {}", quote(name)),
             Owner::Loopback(name) => format!("a loopback of node {}", quote(name)),
             Owner::Link(id) => format!("a subnet of link {}", quote(id)),
+            Owner::External(uplink) => format!("an external prefix of {}", quote(uplink)),
         }
     }
 }
@@ -36,21 +39,46 @@ pub(crate) struct Claim {
     pub(crate) place: Option<Place>,
 }
 
-/// Reports each claim that lies within another one.
+/// Reports each claim that lies within another one where it must not.
 pub(crate) fn check(mut claims: Vec<Claim>, problems: &mut Problems) {
+    // Equal prefixes by owner, so that an owner's repetition stands beside the first.
     claims.sort_by_cached_key(|claim| {
         let (first, last) = address::bounds(&claim.network);
-        (claim.network.is_ipv6(), first, Reverse(last), claim.place)
+        (claim.network.is_ipv6(), first, Reverse(last), claim.owner.clone(), claim.place)
     });
+    // At most one claim of each length, and one more for a way out of each length.
     let mut enclosing: Vec<&Claim> = Vec::new();
     for claim in &claims {
         while enclosing.last().is_some_and(|outer| !address::overlap(&outer.network, &claim.network)) {
             enclosing.pop();
         }
-        if let Some(outer) = enclosing.last() {
+        if let Some(outer) = enclosing.iter().rev().find(|outer| excludes(outer, claim)) {
             report(outer, claim, problems);
         }
+        let replaced = |last: &&Claim| {
+            last.network == claim.network && is_external(&last.owner) == is_external(&claim.owner)
+        };
+        if enclosing.last().is_some_and(replaced) {
+            enclosing.pop();
+        }
         enclosing.push(claim);
+    }
+}
+
+fn is_external(owner: &Owner) -> bool {
+    matches!(owner, Owner::External(_))
+}
+
+/// Whether `outer`, which holds the addresses of `inner`, stands in its way.
+fn excludes(outer: &Claim, inner: &Claim) -> bool {
+    match (&outer.owner, &inner.owner) {
+        // Anycast.
+        (Owner::Node(a), Owner::Node(b)) if a != b => outer.network != inner.network,
+        // Several ways out, with the longest prefix first.
+        (Owner::External(a), Owner::External(b)) => a == b && outer.network == inner.network,
+        // The network's own prefixes are pieces of the world; equal ones come before those from outside.
+        (Owner::External(_), _) => false,
+        _ => true,
     }
 }
 
@@ -59,22 +87,9 @@ fn report(outer: &Claim, inner: &Claim, problems: &mut Problems) {
     let (earlier, later) = if outer.place <= inner.place { (outer, inner) } else { (inner, outer) };
     let Some(place) = later.place else { return };
     let there = match earlier.place {
-        Some(place) => format!("line {}", place.line),
+        Some(there) => problems.line(there, place),
         None => "a default".into(),
     };
-    if let (Owner::Node(a), Owner::Node(b)) = (&earlier.owner, &later.owner)
-        && a != b
-        && outer.network == inner.network
-    {
-        let message = format!(
-            "{} is at node {} ({there}) and at node {}: anycast is not supported yet",
-            later.network,
-            quote(a),
-            quote(b)
-        );
-        problems.error(Code::NOT_SUPPORTED_YET, place, message, "keep the prefix at one node");
-        return;
-    }
     let (message, help) = if earlier.owner == later.owner {
         let message = format!(
             "{} ({}) lies within {} ({there}) of the same owner: one of the two says nothing",

@@ -1,52 +1,99 @@
-//! The one entry: bytes of a file to a [`Reading`].
+//! The entry: bytes of a file, or of several, to a [`Reading`].
 
-use crate::diagnostic::{Code, Place, Problems};
+use crate::diagnostic::{Code, Place, Problems, Source};
 use crate::suggest::Suggester;
-use crate::{Diagnostic, Topology, raw, validate, yaml};
+use crate::{Diagnostic, Topology, documents, raw, templates, validate, yaml};
 
 /// Largest file that is parsed; larger ones are refused before any parsing.
 pub const FILE_BYTES_MAX: usize = 16 << 20;
 
-/// What came out of one file.
+/// Most files that are read together.
+pub const FILES_MAX: usize = 1_000;
+
+/// What came out of the files of one network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The network, when no diagnostic is an error.
     pub topology: Option<Topology>,
-    /// The problems, sorted by place: all of them, up to [`crate::DIAGNOSTICS_MAX`]; errors come before
+    /// The problems, sorted by file and place: all of them, up to [`crate::DIAGNOSTICS_MAX`]; errors come before
     /// warnings when there are more.
     pub diagnostics: Vec<Diagnostic>,
     /// How many problems there are, with those beyond the list.
     pub total: usize,
+    /// How many files were read together.
+    pub files: usize,
 }
 
-/// Reads one topology file (YAML, of which JSON is a part). `file` is only used to name the place of problems.
+/// Reads one topology file (YAML, of which JSON is a part), of one or several documents. `file` is only used to
+/// name the place of problems.
 ///
 /// Bounded in time and memory for any input: see [`FILE_BYTES_MAX`] and the limits of `docs/topology.md`.
 pub fn read(file: &str, bytes: &[u8]) -> Reading {
-    let mut problems = Problems::default();
+    read_all(&[(file, bytes)])
+}
+
+/// Reads the files of one network as if their documents stood in one file, in this order. Each is a name, which
+/// is only used to name the place of problems, and bytes; all together are bounded as one file is.
+pub fn read_all(files: &[(&str, &[u8])]) -> Reading {
+    let (sources, mut problems) = sources(files);
+    let topology = if problems.has_errors() { None } else { topology(&sources, &mut problems) };
+    let (diagnostics, total) = problems.finish(&sources);
+    Reading { topology, diagnostics, total, files: files.len() }
+}
+
+/// The files as texts, and what is wrong with them so far.
+pub(crate) fn sources<'f>(files: &[(&'f str, &'f [u8])]) -> (Vec<Source<'f>>, Problems) {
+    let names = files.iter().take(FILES_MAX).map(|(name, _)| (*name).to_owned());
+    let mut problems = Problems::new(names.collect());
+    let mut sources = Vec::new();
+    if within_limits(files, &mut problems) {
+        for (number, (name, bytes)) in files.iter().enumerate() {
+            let text = text(number as u16, bytes, &mut problems);
+            sources.push(Source { name, text });
+        }
+    } else if let Some((name, _)) = files.first() {
+        sources.push(Source { name, text: "" });
+    }
+    (sources, problems)
+}
+
+fn topology(sources: &[Source<'_>], problems: &mut Problems) -> Option<Topology> {
     let mut suggester = Suggester::new();
-    let text = text(bytes, &mut problems).unwrap_or_default();
-    let topology = if problems.has_errors() {
-        None
+    let mut budget = yaml::Budget::default();
+    // Each text is parsed before one that is no YAML ends the reading: its documents would be missed.
+    let parsed: Vec<Option<Vec<yaml::Value<'_>>>> = sources
+        .iter()
+        .enumerate()
+        .map(|(number, source)| yaml::parse(source.text, number as u16, &mut budget, problems))
+        .collect();
+    let documents: Vec<yaml::Value<'_>> =
+        parsed.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
+    let root = documents::merge(documents, problems);
+    let mut raw = raw::read(&root, problems, &mut suggester)?;
+    templates::apply(&mut raw, problems, &mut suggester);
+    validate::validate(raw, problems, &mut suggester)
+}
+
+fn within_limits(files: &[(&str, &[u8])], problems: &mut Problems) -> bool {
+    let bytes = files.iter().fold(0usize, |sum, (_, bytes)| sum.saturating_add(bytes.len()));
+    let what = if files.len() == 1 { "the file has" } else { "the files together have" };
+    let (message, help) = if bytes > FILE_BYTES_MAX {
+        let message = format!("{what} {bytes} bytes, more than the {FILE_BYTES_MAX} that are read");
+        (message, "check that this is a topology file; a network of this size is split into several networks")
+    } else if files.len() > FILES_MAX {
+        let message =
+            format!("there are {} files, more than the {FILES_MAX} that are read together", files.len());
+        (message, "check that this is a folder of topology files; put small files together")
     } else {
-        yaml::parse(text, &mut problems)
-            .and_then(|root| raw::read(&root, &mut problems, &mut suggester))
-            .and_then(|raw| validate::validate(raw, &mut problems, &mut suggester))
+        return true;
     };
-    let (diagnostics, total) = problems.finish(file, text);
-    Reading { topology, diagnostics, total }
+    problems.error(Code::TOO_LARGE, Place::START, message, help);
+    false
 }
 
 /// The file as text, without a byte order mark. With problems, the part before the first bad byte, so that
 /// the line can be shown.
-pub(crate) fn text<'b>(bytes: &'b [u8], problems: &mut Problems) -> Option<&'b str> {
-    if bytes.len() > FILE_BYTES_MAX {
-        let message =
-            format!("the file has {} bytes, more than the {FILE_BYTES_MAX} that are read", bytes.len());
-        let help = "check that this is a topology file; split a network of this size into several";
-        problems.error(Code::TOO_LARGE, Place::START, message, help);
-        return None;
-    }
+fn text<'b>(source: u16, bytes: &'b [u8], problems: &mut Problems) -> &'b str {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -59,17 +106,17 @@ pub(crate) fn text<'b>(bytes: &'b [u8], problems: &mut Problems) -> Option<&'b s
                 format!("the byte 0x{:02x} here is not UTF-8", bytes[good.len()])
             };
             let help = "save the file as UTF-8; names of nodes need ASCII alone";
-            problems.error(Code::NOT_UTF8, place(good, good.len()), message, help);
-            return Some(good);
+            problems.error(Code::NOT_UTF8, place(source, good, good.len()), message, help);
+            return good;
         }
     };
-    control_characters(text, problems);
-    Some(text)
+    control_characters(source, text, problems);
+    text
 }
 
 /// YAML allows tab, line feed and carriage return (YAML 1.2, section 5.1); anything else of this kind is a
 /// damaged file. One problem tells the first place.
-fn control_characters(text: &str, problems: &mut Problems) {
+fn control_characters(source: u16, text: &str, problems: &mut Problems) {
     let bad = |byte: &u8| (*byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')) || *byte == 0x7f;
     let Some(at) = text.as_bytes().iter().position(bad) else { return };
     let count = text.as_bytes()[at..].iter().filter(|byte| bad(byte)).count();
@@ -78,11 +125,16 @@ fn control_characters(text: &str, problems: &mut Problems) {
         if byte == 0 { "a NUL byte".to_owned() } else { format!("the control character 0x{byte:02x}") };
     let more = if count > 1 { format!(", the first of {count}") } else { String::new() };
     let help = "check that this is a topology file and not a damaged or binary one; remove the character";
-    problems.error(Code::CONTROL_CHARACTER, place(text, at), format!("{name} is in the file{more}"), help);
+    problems.error(
+        Code::CONTROL_CHARACTER,
+        place(source, text, at),
+        format!("{name} is in the file{more}"),
+        help,
+    );
 }
 
 /// The place of the byte at `offset`.
-fn place(text: &str, offset: usize) -> Place {
+fn place(source: u16, text: &str, offset: usize) -> Place {
     let before = &text[..offset];
     // A line ends with LF, CR LF or CR alone (YAML 1.2, section 5.4).
     let breaks = before.bytes().enumerate().filter(|(at, byte)| match byte {
@@ -92,5 +144,5 @@ fn place(text: &str, offset: usize) -> Place {
     });
     let line = breaks.count() as u32 + 1;
     let column = before.chars().rev().take_while(|c| !matches!(c, '\n' | '\r')).count() as u32 + 1;
-    Place { offset: offset as u32, line, column, width: 1 }
+    Place { source, offset: offset as u32, line, column, width: 1 }
 }

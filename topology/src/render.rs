@@ -72,8 +72,12 @@ impl Reading {
         let listed = self.diagnostics.len();
         let first_only =
             if listed < self.total { format!(", the first {listed} are shown") } else { String::new() };
+        let subject = match self.files {
+            0 | 1 => first.file.clone(),
+            files => format!("the network of {files} files"),
+        };
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "{shade}{word}{reset}: {} {verdict}: {problems}{first_only}", first.file);
+        let _ = writeln!(text, "{shade}{word}{reset}: {subject} {verdict}: {problems}{first_only}");
         text
     }
 }

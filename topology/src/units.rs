@@ -69,6 +69,24 @@ pub(crate) fn whole_number(text: &str) -> Option<u64> {
     (plain && !leading_zero).then(|| text.parse().unwrap_or(u64::MAX))
 }
 
+/// Millionths of a degree, rounded to the nearest (a tenth of a metre), half away from zero.
+pub(crate) fn microdegrees(text: &str) -> Option<i64> {
+    let (digits, sign) = match text.strip_prefix('-') {
+        Some(digits) => (digits, -1),
+        None => (text, 1),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !plain(whole) || !plain(fraction) || whole.len() + fraction.len() > DIGITS_MAX {
+        return None;
+    }
+    // Both parts have at most 18 digits, so nothing here overflows.
+    let scale = 10i128.pow(fraction.len() as u32);
+    let exact = whole.parse::<i128>().ok()? * scale + fraction.parse::<i128>().ok()?;
+    let rounded = (exact * 2_000_000 + scale) / (2 * scale);
+    i64::try_from(sign * rounded).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +112,27 @@ mod tests {
             ("", DURATION_MS, Err(QuantityError::NotANumber)),
         ] {
             assert_eq!(quantity(text, units), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn degrees_are_rounded_to_millionths() {
+        for (text, wanted) in [
+            ("47.6062", Some(47_606_200)),
+            ("-122.3321", Some(-122_332_100)),
+            ("0", Some(0)),
+            ("0.0000005", Some(1)),
+            ("-0.0000004", Some(0)),
+            ("1.123456789012345", Some(1_123_457)),
+            ("1e3", None),
+            ("+1", None),
+            (".5", None),
+            ("1.", None),
+            ("--1", None),
+            ("", None),
+            ("1111111111.1111111111", None),
+        ] {
+            assert_eq!(microdegrees(text), wanted, "{text}");
         }
     }
 

@@ -46,6 +46,11 @@ impl Value<'_> {
         matches!(&self.kind, Kind::Plain(text) if matches!(&**text, "" | "~" | "null" | "Null" | "NULL"))
     }
 
+    /// Whether this is `text`, in quotes or without.
+    pub(crate) fn is_text(&self, text: &str) -> bool {
+        matches!(&self.kind, Kind::Plain(own) | Kind::Quoted(own) if own == text)
+    }
+
     /// What the value is, for a message: "a list", "the text `x`".
     pub(crate) fn describe(&self) -> String {
         match &self.kind {
@@ -69,46 +74,64 @@ struct Open<'t> {
 
 struct Builder<'t, 'p> {
     text: &'t str,
+    /// Which of the texts this is.
+    source: u16,
     open: Vec<Open<'t>>,
-    root: Option<Value<'t>>,
+    documents: Vec<Value<'t>>,
     anchors: BTreeMap<usize, Value<'t>>,
-    values: u32,
-    aliased: u32,
+    budget: &'p mut Budget,
     problems: &'p mut Problems,
 }
 
-/// The file's value, or nothing when the text is no YAML (and `problems` says why). A file without any
-/// value gives `Plain("")`.
-pub(crate) fn parse<'t>(text: &'t str, problems: &mut Problems) -> Option<Value<'t>> {
+/// What the texts that are read together may still have in common.
+#[derive(Default)]
+pub(crate) struct Budget {
+    values: u32,
+    aliased: u32,
+}
+
+/// The text's documents, or nothing when it is no YAML (and `problems` says why). Documents with nothing in
+/// them are left out. `source` is the text's number in places.
+pub(crate) fn parse<'t>(
+    text: &'t str,
+    source: u16,
+    budget: &mut Budget,
+    problems: &mut Problems,
+) -> Option<Vec<Value<'t>>> {
     let mut options = Options::default();
     options.set_emit_comments(false);
     options.emit_unresolved_aliases = true;
     options.flow_nesting_limit = DEPTH_MAX as usize;
     options.block_nesting_limit = DEPTH_MAX as usize;
-    let (open, anchors) = (Vec::new(), BTreeMap::new());
-    let mut builder = Builder { text, open, root: None, anchors, values: 0, aliased: 0, problems };
+    let (open, documents, anchors) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut builder = Builder { text, source, open, documents, anchors, budget, problems };
     for event in Parser::new_from_str_with_options(text, options) {
         match event {
-            // What the first document says is still worth a check.
-            Ok((Event::DocumentStart(..), span)) if builder.root.is_some() => {
-                let help = "keep one document, without `---` lines after its first line";
-                let place = place(text, &span);
-                builder.problems.error(
-                    Code::MULTIPLE_DOCUMENTS,
-                    place,
-                    "a second YAML document starts here",
-                    help,
-                );
-                break;
-            }
+            // Anchors end with their document (YAML 1.2, section 3.2.2.2).
+            Ok((Event::DocumentStart(..), _)) => builder.anchors.clear(),
             Ok((event, span)) => builder.take(event, span)?,
             Err(error) => {
-                syntax_problem(text, &error, builder.problems);
+                syntax_problem(text, source, &error, builder.problems);
                 return None;
             }
         }
     }
-    Some(builder.root.unwrap_or_else(|| leaf(Place::START, Kind::Plain("".into()))))
+    Some(builder.documents)
+}
+
+/// No value at all.
+pub(crate) fn nothing<'t>() -> Value<'t> {
+    leaf(Place::START, Kind::Plain("".into()))
+}
+
+/// A mapping that was put together from several documents, at the place of the first.
+pub(crate) fn mapping<'t>(place: Place, pairs: Vec<(Value<'t>, Value<'t>)>) -> Value<'t> {
+    Value { place, kind: Kind::Mapping(Rc::new(pairs)), count: 1, depth: 1 }
+}
+
+/// A list that was put together from several documents, at the place of the first.
+pub(crate) fn list<'t>(place: Place, items: Vec<Value<'t>>) -> Value<'t> {
+    Value { place, kind: Kind::List(Rc::new(items)), count: 1, depth: 1 }
 }
 
 fn leaf(place: Place, kind: Kind<'_>) -> Value<'_> {
@@ -118,9 +141,9 @@ fn leaf(place: Place, kind: Kind<'_>) -> Value<'_> {
 impl<'t> Builder<'t, '_> {
     /// One event of the parser; nothing when reading must stop.
     fn take(&mut self, event: Event<'t>, span: Span) -> Option<()> {
-        let place = place(self.text, &span);
+        let place = place(self.text, self.source, &span);
         if let Some(tag) = event.tag() {
-            let place = span.tag_span().map_or(place, |span| self::place(self.text, &span));
+            let place = span.tag_span().map_or(place, |span| self::place(self.text, self.source, &span));
             let message = format!("{} is a YAML tag: topology files have none", quote(&tag.original()));
             let help = "remove the tag, the key already says the type";
             self.problems.error(Code::YAML_TAG, place, message, help);
@@ -179,8 +202,8 @@ impl<'t> Builder<'t, '_> {
             self.problems.error(Code::UNKNOWN_ALIAS, place, message, "write the value out");
             return self.complete(leaf(place, Kind::Plain("".into())), 0);
         };
-        self.aliased = self.aliased.saturating_add(value.count);
-        if self.aliased > ALIASED_VALUES_MAX {
+        self.budget.aliased = self.budget.aliased.saturating_add(value.count);
+        if self.budget.aliased > ALIASED_VALUES_MAX {
             let message =
                 format!("aliases repeat more than {ALIASED_VALUES_MAX} values: the file is refused unread");
             self.problems.error(Code::ALIAS_BOMB, place, message, "write the repeated values out");
@@ -195,8 +218,8 @@ impl<'t> Builder<'t, '_> {
 
     /// Puts a complete value where it belongs.
     fn complete(&mut self, value: Value<'t>, anchor: usize) -> Option<()> {
-        self.values += 1;
-        if self.values > VALUES_MAX {
+        self.budget.values += 1;
+        if self.budget.values > VALUES_MAX {
             let message = format!("the file has more than {VALUES_MAX} values: it is refused unread");
             self.problems.error(
                 Code::TOO_LARGE,
@@ -211,7 +234,8 @@ impl<'t> Builder<'t, '_> {
         }
         match self.open.last_mut() {
             Some(open) => open.children.push(value),
-            None => self.root = Some(value),
+            None if value.is_null() => {}
+            None => self.documents.push(value),
         }
         Some(())
     }
@@ -223,7 +247,7 @@ fn nested_too_deep(place: Place, problems: &mut Problems) {
     problems.error(Code::NESTED_TOO_DEEP, Place { width: 1, ..place }, message, help);
 }
 
-pub(crate) fn place(text: &str, span: &Span) -> Place {
+pub(crate) fn place(text: &str, source: u16, span: &Span) -> Place {
     let (start, end) = (&span.start, &span.end);
     let width = if start.line() == end.line() {
         end.col().saturating_sub(start.col())
@@ -235,6 +259,7 @@ pub(crate) fn place(text: &str, span: &Span) -> Place {
             .count()
     };
     Place {
+        source,
         offset: start.byte_offset().unwrap_or(0) as u32,
         line: start.line() as u32,
         column: start.col() as u32 + 1,
@@ -242,9 +267,9 @@ pub(crate) fn place(text: &str, span: &Span) -> Place {
     }
 }
 
-fn syntax_problem(text: &str, error: &ScanError, problems: &mut Problems) {
+fn syntax_problem(text: &str, source: u16, error: &ScanError, problems: &mut Problems) {
     let marker = error.marker();
-    let place = place(text, &Span::empty(*marker));
+    let place = place(text, source, &Span::empty(*marker));
     match error.kind() {
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
@@ -269,8 +294,9 @@ fn tab_problem(text: &str, place: Place, problems: &mut Problems) {
     for (at, line) in text.split('\n').enumerate() {
         let blank = line.len() - line.trim_start_matches([' ', '\t']).len();
         if let Some(tab) = line[..blank].find('\t').filter(|_| blank < line.len()) {
-            let (offset, line, column) = ((offset + tab) as u32, at as u32 + 1, tab as u32 + 1);
-            problems.error(Code::TAB, Place { offset, line, column, width: 1 }, message, help);
+            let (source, offset, line, column) =
+                (place.source, (offset + tab) as u32, at as u32 + 1, tab as u32 + 1);
+            problems.error(Code::TAB, Place { source, offset, line, column, width: 1 }, message, help);
             reported = true;
         }
         offset += line.len() + 1;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use topology::{Code, DIAGNOSTICS_MAX, FILE_BYTES_MAX, read};
 
 /// Generous for a debug build on a busy machine; a quadratic walk takes minutes.
-const TIME_MAX: Duration = Duration::from_secs(10);
+const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The codes of one reading, each once, which must be ready in time.
 fn codes(text: &str) -> Vec<&'static str> {
@@ -38,7 +38,8 @@ fn a_large_file_of_anything_is_refused() {
         ("\"", "yaml-syntax"),
         ("'", "wrong-type"),
         ("a: b\n", "duplicate-key"),
-        ("---\n", "multiple-documents"),
+        ("---\n", "empty-file"),
+        ("--- a\n", "wrong-type"),
         ("\n", "empty-file"),
         ("#\n", "empty-file"),
         (" ", "empty-file"),

@@ -36,6 +36,7 @@ fn good_samples_have_no_problems() {
         sizes,
         [
             ("abilene.yaml", 2, 11, 14),
+            ("everything.yaml", 2, 4, 6),
             ("leaf-spine-64.yaml", 2, 64, 240),
             ("leaf-spine.yaml", 2, 10, 24),
             ("line.yaml", 0, 4, 3),

@@ -154,7 +154,7 @@ pub(super) fn parse<'t>(text: &'t str, problems: &mut Problems) -> Option<Vec<Do
         // `yaml::parse` has told errors of syntax already.
         let (event, span) = event.ok()?;
         if let Err(what) = builder.take(event, span) {
-            let place = crate::yaml::place(text, &span);
+            let place = crate::yaml::place(text, 0, &span);
             refuse(problems, place, what);
             return None;
         }
@@ -164,8 +164,8 @@ pub(super) fn parse<'t>(text: &'t str, problems: &mut Problems) -> Option<Vec<Do
         Ok(gaps) => gaps,
         Err(offset) => {
             let (line, column) = lines.place(offset);
-            let place =
-                Place { offset: offset as u32, line: line as u32 + 1, column: column as u32 + 1, width: 1 };
+            let (offset_bytes, line, column) = (offset as u32, line as u32 + 1, column as u32 + 1);
+            let place = Place { source: 0, offset: offset_bytes, line, column, width: 1 };
             let rest: String = text[offset..].chars().take_while(|c| !matches!(c, '\n' | '\r')).collect();
             refuse(problems, place, &format!("{} here", quote(&rest)));
             return None;
