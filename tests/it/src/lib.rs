@@ -2,6 +2,7 @@
 //! an agent or a controller.
 
 pub mod bed;
+pub mod igp;
 pub mod tracer;
 
 /// Whether this process may make network namespaces. Without that right a test prints `SKIPPED: ...` and ends, except in

@@ -15,7 +15,7 @@ use topology::{Demand, Direction, LinkIndex, NodeIndex, Topology};
 const BALLAST_DATA_DEFAULT: &str = "../../../shared/data";
 
 /// The folder below the data, if it is there.
-fn data(folder: &str) -> Option<PathBuf> {
+pub(crate) fn data(folder: &str) -> Option<PathBuf> {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join(BALLAST_DATA_DEFAULT);
     let path = std::env::var_os("BALLAST_DATA").map_or_else(default, PathBuf::from).join(folder);
     if !path.is_dir() {
