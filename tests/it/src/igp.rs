@@ -64,6 +64,9 @@ pub struct Scenario {
 /// A link of the topology file that a scenario becomes: `(router, interface)` of both ends, real names.
 pub type Ends = [(String, String); 2];
 
+/// (router, interface in the topology file) -> the router's real interface.
+pub type Real = BTreeMap<(String, String), String>;
+
 impl Scenario {
     /// Links: interfaces that share a subnet, or that name each other (`eth-rt2` of rt1, `eth-rt1` of rt2; `eth-sw1` of all).
     /// A subnet of more than two routers is a link of each to each: a packet pays its sender's cost alone.
@@ -91,7 +94,7 @@ impl Scenario {
     }
 
     /// The scenario as a topology file. An interface of several links gets a name per link; the map leads back.
-    pub fn topology(&self, links: &[Ends]) -> Result<(String, BTreeMap<(String, String), String>)> {
+    pub fn topology(&self, links: &[Ends]) -> Result<(String, Real)> {
         let mut text = "version: 1\nname: scenario\nnodes:\n".to_string();
         for router in &self.routers {
             writeln!(text, "  {}: {{}}", router.name)?;
