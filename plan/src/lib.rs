@@ -7,7 +7,7 @@
 //! sends demands through it, `impact` says what a change does to the network, `steps`
 //! orders it, `render` writes a program for people.
 
-mod backup;
+pub mod backup;
 pub mod check;
 mod class;
 pub mod demands;

@@ -1,5 +1,6 @@
 //! Compiling: a topology and the facts about it to one program per host.
 
+use crate::backup::Risks;
 use crate::paths::Paths;
 use crate::program::{
     ClassRoute, GROUP_IDS, Group, METRIC_BACKUP, METRIC_PRIMARY, Member, NEXTHOP_IDS, Nexthop, Settings,
@@ -55,7 +56,8 @@ pub fn compile_on(topology: &Topology, facts: &Facts, cores: Cores) -> Network {
     let table = Arc::new(class::table(topology, &ids));
     let table_digest = table.digest();
     let paths = Paths::new(topology, facts, cores);
-    let backups = Backups::new(&paths, topology.nodes.len(), cores);
+    let risks = Risks::new(topology);
+    let backups = Backups::new(&paths, &risks, cores);
     let destinations = Destinations::new(&ids);
     let program = |(at, (node, settings)): (usize, (&Node, Settings))| {
         let at = NodeIndex(at as u32);
@@ -94,11 +96,13 @@ struct Backups {
 const NO_BACKUP: u32 = u32::MAX;
 
 impl Backups {
-    fn new(paths: &Paths, nodes: usize, cores: Cores) -> Backups {
+    fn new(paths: &Paths, risks: &Risks, cores: Cores) -> Backups {
+        let nodes = risks.nodes();
         let mut links = vec![NO_BACKUP; nodes * nodes];
         let towards = |(to, links): (usize, &mut [u32])| {
-            for (from, link) in links.iter_mut().enumerate().filter(|(from, _)| *from != to) {
-                *link = backup_link(paths, from as u32, to as u32).unwrap_or(NO_BACKUP);
+            let alternates = backup::alternates(paths, risks, to as u32);
+            for (link, alternate) in links.iter_mut().zip(alternates) {
+                *link = alternate.unwrap_or(NO_BACKUP);
             }
         };
         match cores {
@@ -112,16 +116,6 @@ impl Backups {
         let link = self.links[to as usize * self.nodes + from as usize];
         (link != NO_BACKUP).then_some(link)
     }
-}
-
-fn backup_link(paths: &Paths, from: u32, to: u32) -> Option<u32> {
-    let field = paths.field(from, to)?;
-    let mut next_hops = field.next_hops(from, to);
-    let primary = next_hops.next().filter(|edge| !paths.is_down(edge))?;
-    if next_hops.next().is_some() {
-        return None;
-    }
-    backup::alternate(field, from, to, primary).map(|edge| edge.link)
 }
 
 /// One host's routes while sets of next hops are still sets of links.

@@ -6,6 +6,7 @@
 use crate::Generation;
 use crate::log::GuardRecord;
 use crate::rest;
+use plan::backup::{Coverage, Kind};
 use plan::impact::Impact;
 use plan::load::Load;
 use plan::program::METRIC_BACKUP;
@@ -14,7 +15,7 @@ use plan::walk::{self, Fate};
 use plan::{Digest, Facts, Network, Objects, PrefixTable, Program, diff};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use topology::{Direction, LinkIndex, Topology};
+use topology::{Direction, LinkIndex, NodeIndex, Topology};
 
 /// `ballast.program/v1`. `assigned`: generation and revision, `None` offline.
 pub fn program(
@@ -158,6 +159,47 @@ pub fn load(topology: &Topology, load: &Load, demands: &str) -> rest::LoadDocume
         max_utilisation: load.max_utilisation(topology),
         sent_bps: load.sent,
         lost_bps: load.lost,
+    }
+}
+
+/// `ballast.backups/v1`.
+pub fn backups(topology: &Topology, coverage: &Coverage) -> rest::BackupsDocument {
+    let node = |at: NodeIndex| topology.node(at).name.clone();
+    let link = |at: LinkIndex| topology.link(at).id.clone();
+    let entry = |entry: &plan::backup::Entry| rest::BackupEntry {
+        host: node(entry.host),
+        destination: node(entry.destination),
+        link: link(entry.link),
+        kind: match entry.kind {
+            Kind::Ecmp => "ecmp",
+            Kind::Lfa => "lfa",
+            Kind::Detour => "detour",
+        }
+        .to_string(),
+        via: entry.hops.first().map_or_else(String::new, |first| node(*first)),
+        via_link: link(entry.via),
+        hops: entry.hops.iter().map(|hop| node(*hop)).collect(),
+        installed: entry.kind != Kind::Detour,
+        protects_node: entry.protects_node,
+        protects_srlgs: entry.protects_groups,
+    };
+    let case = |case: &plan::backup::Unprotected| rest::UnprotectedCase {
+        host: node(case.host),
+        destination: node(case.destination),
+        link: link(case.link),
+        possible: case.possible,
+    };
+    rest::BackupsDocument {
+        schema: "ballast.backups/v1".to_string(),
+        coverage: rest::BackupCoverage {
+            lfa: coverage.lfa,
+            all: coverage.all,
+            possible: coverage.possible,
+            turn_interfaces: coverage.turn_interfaces,
+            turn_entries: coverage.turn_entries,
+        },
+        entries: coverage.entries.iter().map(entry).collect(),
+        unprotected: coverage.unprotected.iter().map(case).collect(),
     }
 }
 

@@ -539,6 +539,73 @@ pub struct PlanStep {
     pub gate: Vec<String>,
 }
 
+/// `ballast.backups/v1`: what hosts do on their own when a link fails.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BackupsDocument {
+    /// `ballast.backups/v1`
+    pub schema: String,
+    /// How much is covered.
+    pub coverage: BackupCoverage,
+    /// Every repair, sorted by host, destination and link.
+    pub entries: Vec<BackupEntry>,
+    /// Every case without one, in the same order.
+    pub unprotected: Vec<UnprotectedCase>,
+}
+
+/// Shares, 0 to 1, of all connected (host, destination) pairs, each weighed by its primary links, for the failure of one
+/// link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BackupCoverage {
+    /// By equal-cost next hops and loop-free alternates: what programs install.
+    pub lfa: f64,
+    /// By detours over the incoming interface as well, which are not installed yet.
+    pub all: f64,
+    /// Where the destination is still connected without the link.
+    pub possible: f64,
+    /// Interfaces that the detours need a table for.
+    pub turn_interfaces: usize,
+    /// Destinations in all these tables together.
+    pub turn_entries: usize,
+}
+
+/// One repair.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BackupEntry {
+    /// Who repairs.
+    pub host: String,
+    /// The node that packets go to.
+    pub destination: String,
+    /// The link that fails.
+    pub link: String,
+    /// `ecmp`, `lfa` or `detour`.
+    pub kind: String,
+    /// The next node.
+    pub via: String,
+    /// The link to it.
+    pub via_link: String,
+    /// Nodes from the next one to the one that forwards as ever; one node but for detours.
+    pub hops: Vec<String>,
+    /// Whether the kernels have it: false for detours.
+    pub installed: bool,
+    /// Whether packets also avoid the node behind the failed link.
+    pub protects_node: bool,
+    /// Whether packets meet no link of the failed one's shared-risk groups.
+    pub protects_srlgs: bool,
+}
+
+/// A failure that nobody repairs on his own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct UnprotectedCase {
+    /// Who loses its next hop.
+    pub host: String,
+    /// The node that packets go to.
+    pub destination: String,
+    /// The link that fails.
+    pub link: String,
+    /// Whether the destination is still connected without the link.
+    pub possible: bool,
+}
+
 /// `ballast.load/v1`: what every link carries under demands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LoadDocument {

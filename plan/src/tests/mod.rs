@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod checking;
-mod drains;
 pub(crate) mod fixture;
 mod laws;
 mod routing;
