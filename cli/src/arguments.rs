@@ -64,6 +64,11 @@ pub(crate) enum Command {
     Path(PathQuestion),
     /// What every link carries under demands. Offline.
     Load(Load),
+    /// A picture of a topology file (SVG): on a map where nodes have locations; links coloured by load. Offline.
+    #[command(
+        after_help = "Example: ballast draw topology/files/abilene.yaml -o abilene.svg --demands uniform"
+    )]
+    Draw(Draw),
     /// Make a topology file the network's intent.
     #[command(after_help = "Example: ballast apply net.yaml --reason 'second uplink' --wait --timeout 60")]
     Apply(Apply),
@@ -132,6 +137,18 @@ pub(crate) struct PathQuestion {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Draw {
+    /// The topology file.
+    pub(crate) file: PathBuf,
+    /// Where to write the picture.
+    #[arg(short, long, value_name = "MAP.svg")]
+    pub(crate) output: PathBuf,
+    /// `uniform`, `degree`, or a file of demands; the default is the topology file's own.
+    #[arg(long)]
+    pub(crate) demands: Option<String>,
 }
 
 #[derive(Debug, Args)]

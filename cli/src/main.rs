@@ -4,6 +4,7 @@
 mod apply;
 mod arguments;
 mod client;
+mod draw;
 mod exit;
 mod lab_verbs;
 mod load;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Plan(plan) => offline::plan(&plan, &arguments.server),
         Command::Program(program) => offline::program(&program, &arguments.server),
         Command::Path(path) => offline::path(&path, &arguments.server),
+        Command::Draw(draw) => draw::draw(&draw),
         Command::Load(load) => load::load(&load),
         Command::Apply(apply) => apply::apply(&apply, &arguments.server),
         Command::Status(format) => look::status(format, &arguments.server),

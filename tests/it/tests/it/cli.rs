@@ -1,6 +1,6 @@
 //! The command's offline verbs as a script meets them: exit codes, JSON alone on standard output, words on standard error.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use it::bed::binary;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -119,5 +119,34 @@ fn what_people_read_is_reviewed() -> Result<()> {
         text += &format!("$ ballast {}\n{stdout}[exit {code}]\n\n", words.join(" "));
     }
     insta::assert_snapshot!(text);
+    Ok(())
+}
+
+#[test]
+fn a_drawn_network_shows_every_node_and_both_directions_of_every_link() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("map.svg").display().to_string();
+    for (name, demands, how, legend) in [
+        ("abilene.yaml", "uniform", "on their places", "busiest"),
+        ("triangle.yaml", "degree", "by their links", "busiest"),
+    ] {
+        let (code, _, stderr) = code(&["draw", &file(name), "-o", &out, "--demands", demands])?;
+        assert_eq!(code, 0, "{stderr}");
+        ensure!(stderr.contains(how), "{stderr}");
+        let picture = std::fs::read_to_string(&out)?;
+        let text = std::fs::read_to_string(file(name))?;
+        let topology = topology::read(name, text.as_bytes()).topology.context("valid")?;
+        for node in &topology.nodes {
+            ensure!(picture.contains(&format!(">\n{}\n</text>", node.name)), "{} has no name", node.name);
+        }
+        assert_eq!(picture.matches("<circle").count(), topology.nodes.len());
+        assert_eq!(picture.matches("<path").count(), 2 * topology.links.len());
+        ensure!(picture.contains(legend) && picture.contains("#d55e00"), "the busiest link has its colour");
+        let again = folder.path().join("again.svg").display().to_string();
+        ballast(&["draw", &file(name), "-o", &again, "--demands", demands])?;
+        assert_eq!(picture, std::fs::read_to_string(&again)?, "the same file gives the same picture");
+    }
+    let (code, _, stderr) = code(&["draw", &file("triangle.yaml"), "-o", "/nonexistent/map.svg"])?;
+    assert_eq!(code, 1, "{stderr}");
     Ok(())
 }
