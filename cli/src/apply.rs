@@ -3,7 +3,7 @@
 use crate::arguments::{Apply, Server};
 use crate::client::{Client, Put, encoded, failure_of};
 use crate::exit::{self, Done, Failure};
-use crate::offline::bytes_of;
+use crate::files::text_of;
 use crate::output::{json, print, say};
 use anyhow::{Context, Result, anyhow};
 use ring::signature::Ed25519KeyPair;
@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// `ballast apply`.
 pub(crate) fn apply(arguments: &Apply, server: &Server) -> Done {
     let client = Client::of(server)?;
-    let bytes = bytes_of(&arguments.file)?;
+    let bytes = text_of(&arguments.file)?;
     let overrides = match &arguments.key {
         Some(key) if !arguments.overrides.is_empty() => {
             let revision = client.status()?.revision + 1;

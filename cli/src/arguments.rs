@@ -69,6 +69,9 @@ pub(crate) enum Command {
         after_help = "Example: ballast draw topology/files/abilene.yaml -o abilene.svg --demands uniform"
     )]
     Draw(Draw),
+    /// The JSON Schema of topology files, for editors; or the reference of all keys. Offline.
+    #[command(after_help = "Example: ballast schema > topology.schema.json; ballast schema --reference")]
+    Schema(Schema),
     /// Make a topology file the network's intent.
     #[command(after_help = "Example: ballast apply net.yaml --reason 'second uplink' --wait --timeout 60")]
     Apply(Apply),
@@ -95,8 +98,15 @@ pub(crate) struct Format {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// Print the keys with their meaning, as Markdown.
+    #[arg(long)]
+    pub(crate) reference: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// Topology files.
+    /// Topology files, or folders whose `*.yaml` files are one network.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
@@ -105,7 +115,7 @@ pub(crate) struct Check {
 
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
-    /// The topology file; with a second one, the way from this one to that one.
+    /// The topology file or folder; with a second one, the way from this one to that one.
     pub(crate) file: PathBuf,
     /// The file afterwards.
     pub(crate) to: Option<PathBuf>,
@@ -153,7 +163,7 @@ pub(crate) struct Draw {
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// The topology file.
+    /// The topology file, or a folder of them.
     pub(crate) file: PathBuf,
     /// Demands instead of the topology file's own: `uniform` (a unit between all pairs), `degree` (the product of the two
     /// nodes' numbers of links), or a file: `from,to,rate` a line, or REPETITA's `.demands`.
@@ -165,7 +175,7 @@ pub(crate) struct Load {
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// The topology file.
+    /// The topology file, or a folder of them.
     pub(crate) file: PathBuf,
     /// Why; it is kept in the history.
     #[arg(long)]
@@ -268,7 +278,7 @@ pub(crate) enum LabVerb {
 
 #[derive(Debug, Args)]
 pub(crate) struct LabUp {
-    /// The topology file.
+    /// The topology file, or a folder of them.
     pub(crate) file: PathBuf,
     /// How agents reach controllers.
     #[arg(long, value_enum, default_value_t = Management::Separate)]

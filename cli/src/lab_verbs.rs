@@ -4,7 +4,7 @@ use crate::apply::watch;
 use crate::arguments::{CutEnd, Lab as LabArguments, LabCut, LabUp, LabVerb, Management};
 use crate::client::{Client, Put, encoded};
 use crate::exit::{self, Done, Failure};
-use crate::offline::{bytes_of, topology_of};
+use crate::files::{text_of, topology_of};
 use crate::output::{json, print, say};
 use anyhow::Context;
 use lab::echo::Reached;
@@ -100,7 +100,7 @@ fn bring_up(lab: &Lab, arguments: &LabUp) -> Done {
         "/v1/topology?reason=lab%20up&author=lab&file={}",
         encoded(&arguments.file.display().to_string())
     );
-    let body = bytes_of(&arguments.file)?;
+    let body = text_of(&arguments.file)?;
     let began = Instant::now();
     let change: Change = client.put(&path, &Put { body: &body, ..Put::default() })?.document()?;
     let change = watch(&client, change, FIRST_APPLY_MAX)?;

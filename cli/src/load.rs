@@ -2,7 +2,8 @@
 
 use crate::arguments::Load;
 use crate::exit::{self, Done, Failure};
-use crate::offline::{bytes_of, compiled};
+use crate::files::bytes_of;
+use crate::offline::compiled;
 use crate::output::{json, print};
 use crate::table::table;
 use plan::Facts;

@@ -6,6 +6,7 @@ mod arguments;
 mod client;
 mod draw;
 mod exit;
+mod files;
 mod lab_verbs;
 mod load;
 mod look;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Path(path) => offline::path(&path, &arguments.server),
         Command::Draw(draw) => draw::draw(&draw),
         Command::Load(load) => load::load(&load),
+        Command::Schema(schema) => offline::schema(&schema),
         Command::Apply(apply) => apply::apply(&apply, &arguments.server),
         Command::Status(format) => look::status(format, &arguments.server),
         Command::Hosts(format) => look::hosts(format, &arguments.server),

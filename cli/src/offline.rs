@@ -1,41 +1,25 @@
 //! Verbs that compute here what a controller would compute: the same code, the same bytes.
 
-use crate::arguments::{Check, PathQuestion, Plan, Program, Server};
+use crate::arguments::{Check, PathQuestion, Plan, Program, Schema, Server};
 use crate::client::{Client, Put, encoded};
 use crate::exit::{self, Done, Failure};
+use crate::files::{reading_of, text_of, topology_of};
 use crate::output::{colour, json, print, say};
 use crate::table::table;
 use plan::{Facts, Network};
-use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use topology::{FILE_BYTES_MAX, Reading, Topology};
+use topology::Topology;
 use wire::document::{self, Running};
 use wire::log::GuardRecord;
 use wire::rest;
 
-/// Bytes of a file, never more than one too many.
-pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = |error| Failure::new(exit::NO, format!("{}: {error}", path.display()));
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
-}
-
-fn reading_of(path: &Path) -> Result<Reading, Failure> {
-    Ok(topology::read(&path.display().to_string(), &bytes_of(path)?))
-}
-
-/// A file that must be valid; its problems are told.
-pub(crate) fn topology_of(path: &Path) -> Result<Topology, Failure> {
-    let reading = reading_of(path)?;
-    let told = reading.render(colour());
-    if !told.is_empty() {
-        say(&told);
-    }
-    reading.topology.ok_or_else(|| Failure::new(exit::NO, format!("{} is not valid", path.display())))
+/// `ballast schema`.
+pub(crate) fn schema(arguments: &Schema) -> Done {
+    let text = if arguments.reference { topology::reference() } else { topology::schema() };
+    print(text.trim_end());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `ballast check`.
@@ -104,7 +88,7 @@ pub(crate) fn plan(arguments: &Plan, server: &Server) -> Done {
 fn ask_for_plan(path: &Path, server: &Server) -> Result<rest::PlanDocument, Failure> {
     let client = Client::of(server)?;
     let file = encoded(&path.display().to_string());
-    let put = Put { body: &bytes_of(path)?, ..Put::default() };
+    let put = Put { body: &text_of(path)?, ..Put::default() };
     client.put(&format!("/v1/topology?dry_run=true&file={file}"), &put)?.document()
 }
 

@@ -11,6 +11,31 @@ use std::collections::BTreeMap;
 /// A key as written and its value, with the number of the document that they are from.
 type Given<'t> = (usize, Value<'t>, Value<'t>);
 
+/// The files of one network as one text, which reads as they do together: each after a `---` line that names it.
+/// One file stays as it is.
+pub fn join(files: &[(&str, &[u8])]) -> Vec<u8> {
+    if let [(_, only)] = files {
+        return only.to_vec();
+    }
+    let mut joined = Vec::new();
+    for (name, bytes) in files {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        // A directive must follow the end of a document, and then writes its own `---` line.
+        let directives = bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"%"));
+        if directives {
+            joined.extend_from_slice(b"...\n");
+        } else {
+            let name: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+            joined.extend_from_slice(format!("--- # {name}\n").as_bytes());
+        }
+        joined.extend_from_slice(bytes);
+        if !bytes.ends_with(b"\n") {
+            joined.push(b'\n');
+        }
+    }
+    joined
+}
+
 /// The documents as one; nothing there when there is none.
 pub(crate) fn merge<'t>(mut documents: Vec<Value<'t>>, problems: &mut Problems) -> Value<'t> {
     let Some(first) = documents.first() else { return yaml::nothing() };

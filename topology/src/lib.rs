@@ -29,6 +29,7 @@ mod validate;
 mod yaml;
 
 pub use diagnostic::{Code, DIAGNOSTICS_MAX, Diagnostic, Severity};
+pub use documents::join;
 pub use format::{FormatOptions, Pins, format, format_part, pins};
 pub use model::{
     Addressing, Demand, Direction, End, External, InterfaceName, Invariant, InvariantRule, Link, LinkGroup,

@@ -4,11 +4,17 @@
 //! its kind's, everything else replaced as a whole. Where both ends of a link have a kind, the worse of the
 //! two counts, since a link does what both of its ends can. Never checks what the values say.
 
-use crate::diagnostic::{Code, Problems, Spanned, quote};
+use crate::diagnostic::{Code, Place, Problems, Spanned, quote};
 use crate::keys::COST_DEFAULT;
 use crate::raw::{LinkSettings, NodeSettings, RawKind, RawLink, RawNode, RawTopology};
 use crate::suggest::Suggester;
 use std::collections::BTreeMap;
+
+/// Most bytes that templates may add to a network: they repeat, so that a short file could fill the memory.
+const TEMPLATE_BYTES_MAX: usize = 128 << 20;
+
+/// What one value takes besides its text.
+const VALUE_BYTES: usize = 64;
 
 /// Fills what nodes and links leave to templates.
 pub(crate) fn apply(raw: &mut RawTopology, problems: &mut Problems, suggester: &mut Suggester) {
@@ -21,6 +27,7 @@ pub(crate) fn apply(raw: &mut RawTopology, problems: &mut Problems, suggester: &
     {
         unknown_kind(name, kinds, problems, suggester);
     }
+    let mut added_bytes = 0;
     for node in nodes.iter_mut().flatten() {
         let kind = node.settings.kind.clone().or_else(|| raw.defaults.node.kind.clone());
         let kind = kind.and_then(|name| match kinds.get_key_value(&name.value) {
@@ -31,9 +38,14 @@ pub(crate) fn apply(raw: &mut RawTopology, problems: &mut Problems, suggester: &
                 None
             }
         });
-        fill_node(node, kind, &raw.defaults.node);
+        added_bytes += fill_node(node, kind, &raw.defaults.node);
         if let Some(kind) = kind {
+            added_bytes += kind.prefixes.len() * VALUE_BYTES;
             node.prefixes.extend(kind.prefixes.iter().cloned());
+        }
+        if added_bytes > TEMPLATE_BYTES_MAX {
+            too_large(node.name.place, problems);
+            return;
         }
     }
     for node in nodes.iter().flatten() {
@@ -45,9 +57,20 @@ pub(crate) fn apply(raw: &mut RawTopology, problems: &mut Problems, suggester: &
     for link in &mut raw.links {
         let ends =
             link.ends.each_ref().map(|end| kinds_of_nodes.get(end.node.as_str()).map(|kind| &kind.link));
-        fill_link(link, ends, &raw.defaults.link, &raw.defaults.affinity);
+        added_bytes += fill_link(link, ends, &raw.defaults.link, &raw.defaults.affinity);
+        if added_bytes > TEMPLATE_BYTES_MAX {
+            too_large(link.place, problems);
+            return;
+        }
     }
     raw.nodes = nodes;
+}
+
+fn too_large(place: Place, problems: &mut Problems) {
+    let message =
+        format!("templates add more than {TEMPLATE_BYTES_MAX} bytes to the network: the rest was not read");
+    let help = "give templates fewer labels, prefixes and affinities";
+    problems.error(Code::TOO_LARGE, place, message, help);
 }
 
 fn unknown_kind(
@@ -64,8 +87,10 @@ fn unknown_kind(
     problems.error(Code::UNKNOWN_KIND, name.place, message, help);
 }
 
-fn fill_node(node: &mut RawNode, kind: Option<&RawKind>, defaults: &NodeSettings) {
+/// Gives the number of bytes that were added.
+fn fill_node(node: &mut RawNode, kind: Option<&RawKind>, defaults: &NodeSettings) -> usize {
     let settings = &mut node.settings;
+    let mut added_bytes = 0;
     for template in kind.map(|kind| &kind.settings).into_iter().chain([defaults]) {
         if settings.zone.is_none() {
             settings.zone.clone_from(&template.zone);
@@ -73,18 +98,21 @@ fn fill_node(node: &mut RawNode, kind: Option<&RawKind>, defaults: &NodeSettings
         settings.drained = settings.drained.or(template.drained);
         for (label, text) in &template.labels {
             if !settings.labels.contains_key(label) {
+                added_bytes += label.len() + text.len() + VALUE_BYTES;
                 settings.labels.insert(label.clone(), text.clone());
             }
         }
     }
+    added_bytes
 }
 
+/// Gives the number of bytes that were added.
 fn fill_link(
     link: &mut RawLink,
     ends: [Option<&LinkSettings>; 2],
     defaults: &LinkSettings,
     affinity: &[String],
-) {
+) -> usize {
     let own = link.settings;
     for (end, kind) in link.ends.iter_mut().zip(ends) {
         let kind_cost = kind.and_then(|kind| kind.cost);
@@ -106,7 +134,9 @@ fn fill_link(
             .or_else(|| kinds().filter_map(|kind| kind.mtu_bytes).min())
             .or(defaults.mtu_bytes),
     };
-    if link.affinity.is_none() {
-        link.affinity = Some(affinity.to_vec());
+    if link.affinity.is_some() {
+        return 0;
     }
+    link.affinity = Some(affinity.to_vec());
+    affinity.iter().map(|label| label.len() + VALUE_BYTES).sum()
 }

@@ -3,9 +3,10 @@
 
 use proptest::prelude::*;
 use proptest::sample::subsequence;
-use topology::{Code, Share, Topology, read};
+use topology::{Code, InvariantRule, Share, Topology, join, read, read_all};
 
-const SAMPLES: [&str; 5] = [
+const SAMPLES: [&str; 6] = [
+    include_str!("../files/everything.yaml"),
     include_str!("../files/abilene.yaml"),
     include_str!("../files/leaf-spine.yaml"),
     include_str!("../files/leaf-spine-64.yaml"),
@@ -20,22 +21,48 @@ struct Pieces {
     links: Vec<String>,
     zones: Vec<String>,
     ranges: Vec<String>,
+    kinds: Vec<String>,
+    groups: Vec<String>,
+    external: Vec<String>,
+    demands: Vec<String>,
+    invariants: Vec<String>,
 }
 
-fn file(pieces: &Pieces, order: &[usize]) -> String {
+fn sections(pieces: &Pieces) -> [String; 12] {
     let block = |key: &str, items: &[String], mark: &str| -> String {
         let lines: String = items.iter().map(|item| format!("  {mark}{item}\n")).collect();
         format!("{key}:\n{lines}")
     };
-    let sections = [
+    [
         "version: 1\n".to_owned(),
         "name: law\n".to_owned(),
+        "defaults: {link: {mtu: 1500, affinity: [all]}, node: {kind: even, labels: {all: \"yes\"}}}\n"
+            .to_owned(),
+        block("kinds", &pieces.kinds, ""),
+        block("link_groups", &pieces.groups, "- "),
+        block("external", &pieces.external, "- "),
+        block("demands", &pieces.demands, "- "),
+        block("invariants", &pieces.invariants, "- "),
         block("zones", &pieces.zones, "- "),
         block("nodes", &pieces.nodes, ""),
         block("links", &pieces.links, "- "),
         format!("safety: {{bake: 0s}}\naddressing: {{loopbacks: [{}]}}\n", pieces.ranges.join(", ")),
-    ];
+    ]
+}
+
+fn file(pieces: &Pieces, order: &[usize]) -> String {
+    let sections = sections(pieces);
     order.iter().map(|at| sections[*at].as_str()).collect()
+}
+
+/// The same sections, dealt out to documents.
+fn documents(pieces: &Pieces, order: &[usize], deal: &[usize]) -> Vec<String> {
+    let sections = sections(pieces);
+    let mut documents = vec![String::new(); 3];
+    for (at, to) in order.iter().zip(deal) {
+        documents[*to].push_str(&sections[*at]);
+    }
+    documents
 }
 
 /// A random network as pieces, and the same pieces in another order, links with their ends swapped.
@@ -45,7 +72,9 @@ fn shuffled() -> impl Strategy<Value = (Pieces, Pieces, Vec<usize>)> {
     (links, proptest::collection::vec((1..100u32, 1..100u32, any::<bool>()), 12)).prop_flat_map(
         |(pairs, costs)| {
             let keys = |at: usize| {
-                [format!("prefixes: [10.{at}.0.0/16, \"2001:db8:{at}::/48\"]"), format!("zone: z{}", at % 2)]
+                let prefixes = format!("prefixes: [10.{at}.0.0/16, {{prefix: \"2001:db8:{at}::/48\", owner: o}}, 192.0.2.53/32]");
+                let kind = ["kind: odd, location: [1.5, -2]", "drained: true"][at % 2];
+                [prefixes, format!("zone: z{}, {kind}", at % 2)]
             };
             let node = |at: usize, flip: bool| {
                 let [a, b] = keys(at);
@@ -55,8 +84,10 @@ fn shuffled() -> impl Strategy<Value = (Pieces, Pieces, Vec<usize>)> {
             let link = |((a, b), (there, back, _)): (&(usize, usize), &(u32, u32, bool)), flip: bool| {
                 let (a, b) = if flip { (b, a) } else { (a, b) };
                 let (there, back) = if flip { (back, there) } else { (there, back) };
+                let srlg = if flip { "x, y" } else { "y, x, y" };
+                let more = if (a + b) % 2 == 0 { "affinity: [b, a]" } else { "drained: true" };
                 format!(
-                    "{{endpoints: [\"n{a}:to{b}\", \"n{b}:to{a}\"], cost: {{n{a}: {there}, n{b}: {back}}}}}"
+                    "{{endpoints: [\"n{a}:to{b}\", \"n{b}:to{a}\"], cost: {{n{a}: {there}, n{b}: {back}}}, srlg: [{srlg}], {more}}}"
                 )
             };
             let one = Pieces {
@@ -64,21 +95,56 @@ fn shuffled() -> impl Strategy<Value = (Pieces, Pieces, Vec<usize>)> {
                 links: pairs.iter().zip(&costs).map(|pair| link(pair, false)).collect(),
                 zones: vec!["{name: z0}".into(), "{name: z1}".into()],
                 ranges: vec!["10.255.0.0/16".into(), "\"fd00::/64\"".into()],
+                kinds: vec!["odd: {labels: {k: odd}, link: {capacity: 1G}}".into(), "even: {labels: {k: even}, link: {mtu: 9000}}".into()],
+                groups: vec!["{name: g1}".into(), "{name: g0, min_links: 2}".into()],
+                external: vec![
+                    "{node: n0, interface: wan, next_hop: 203.0.113.1, prefixes: [0.0.0.0/0, 198.51.100.0/24]}".into(),
+                    "{node: n0, interface: wan, next_hop: \"fe80::9\", prefixes: [\"::/0\"]}".into(),
+                    "{node: n1, interface: wan, next_hop: 203.0.113.2, prefixes: [0.0.0.0/0]}".into(),
+                ],
+                demands: vec![
+                    "{from: n0, to: n1, rate: 1G}".into(),
+                    "{from: n0, to: n1, rate: 2G}".into(),
+                    "{from: n1, to: n0, rate: 3G}".into(),
+                ],
+                invariants: vec![
+                    "reach: {from: any, to: \"zone:z0\"}".into(),
+                    "waypoint: {from: n0, to: n1, via: \"label:k=odd\"}".into(),
+                    "max_hops: {from: n0, to: n1, hops: 3}".into(),
+                    "max_hops: {from: n0, to: n1, hops: 2}".into(),
+                ],
             };
             let other_nodes: Vec<String> = (0..7).map(|at| node(at, costs[at].2)).collect();
-            let other_links: Vec<String> =
+            let mut other_links: Vec<String> =
                 pairs.iter().zip(&costs).map(|pair| link(pair, pair.1.2)).collect();
-            (
-                Just(one.clone()),
+            // Bundles, which need links of equal costs.
+            let bundles = [("g0", 1), ("g0", 2), ("g1", 3)].map(|(group, at)| {
+                format!("{{endpoints: [\"n0:b{at}\", \"n1:b{at}\"], cost: 5, group: {group}}}")
+            });
+            let mut one = one;
+            one.links.extend(bundles.iter().cloned());
+            other_links.extend(bundles);
+            let first = (
                 Just(other_nodes).prop_shuffle(),
                 Just(other_links).prop_shuffle(),
-                Just(one.zones).prop_shuffle(),
-                Just(one.ranges).prop_shuffle(),
-                Just((0..6).collect::<Vec<usize>>()).prop_shuffle(),
+                Just(one.zones.clone()).prop_shuffle(),
+                Just(one.ranges.clone()).prop_shuffle(),
+                Just(one.kinds.clone()).prop_shuffle(),
+            );
+            let second = (
+                Just(one.groups.clone()).prop_shuffle(),
+                Just(one.external.clone()).prop_shuffle(),
+                Just(one.demands.clone()).prop_shuffle(),
+                Just(one.invariants.clone()).prop_shuffle(),
+                Just((0..12).collect::<Vec<usize>>()).prop_shuffle(),
+            );
+            (Just(one), first, second).prop_map(
+                |(one, (nodes, links, zones, ranges, kinds), (groups, external, demands, invariants, order))| {
+                    let other =
+                        Pieces { nodes, links, zones, ranges, kinds, groups, external, demands, invariants };
+                    (one, other, order)
+                },
             )
-                .prop_map(|(one, nodes, links, zones, ranges, order)| {
-                    (one, Pieces { nodes, links, zones, ranges }, order)
-                })
         },
     )
 }
@@ -120,7 +186,38 @@ fn check_model(topology: &Topology) {
         assert_eq!([first.link_local.to_string(), second.link_local.to_string()], ["fe80::1", "fe80::2"]);
         assert_eq!(topology.link_index(&link.id).map(|at| topology.link(at)), Some(link));
     }
+    assert!(topology.link_groups.is_sorted_by(|a, b| a.name < b.name));
+    let uplink = |external: &topology::External| {
+        (external.node, external.interface.clone(), external.next_hop.is_ipv6())
+    };
+    assert!(topology.external.is_sorted_by(|a, b| uplink(a) < uplink(b)));
+    assert!(
+        topology
+            .external
+            .iter()
+            .all(|external| !external.prefixes.is_empty() && external.prefixes.is_sorted())
+    );
+    assert!(topology.demands.is_sorted_by_key(|demand| (demand.from, demand.to, demand.rate_bps)));
+    for invariant in &topology.invariants {
+        let via = match &invariant.rule {
+            InvariantRule::Waypoint(via) => Some(via),
+            _ => None,
+        };
+        for selector in [&invariant.from, &invariant.to].into_iter().chain(via) {
+            assert!(
+                !selector.nodes.is_empty() && selector.nodes.is_sorted_by(|a, b| a < b),
+                "{}",
+                selector.text
+            );
+        }
+    }
+    for link in &topology.links {
+        assert!(link.srlgs.is_sorted_by(|a, b| a < b) && link.affinity.is_sorted_by(|a, b| a < b));
+        let known = |name: &String| topology.link_groups.iter().any(|group| group.name == *name);
+        assert!(link.group.as_ref().is_none_or(known));
+    }
     for node in &topology.nodes {
+        assert!(node.prefix_owners.keys().all(|prefix| node.prefixes.contains(prefix)));
         assert_eq!(topology.node_index(&node.name).map(|at| topology.node(at)), Some(node));
         assert!(node.prefixes.is_sorted_by(|a, b| a < b));
         assert!(node.prefixes.iter().all(|prefix| prefix.ip() == prefix.network()));
@@ -132,10 +229,25 @@ proptest! {
 
     #[test]
     fn the_order_of_the_file_has_no_meaning((one, other, order) in shuffled()) {
-        let first = read("one.yaml", file(&one, &[0, 1, 2, 3, 4, 5]).as_bytes());
+        let first = read("one.yaml", file(&one, &(0..12).collect::<Vec<_>>()).as_bytes());
         let second = read("other.yaml", file(&other, &order).as_bytes());
         prop_assert!(first.topology.is_some(), "{}", first.render(false));
         prop_assert_eq!(first.topology, second.topology);
+    }
+
+    #[test]
+    fn how_a_network_is_spread_over_documents_and_files_has_no_meaning(
+        (one, other, order) in shuffled(),
+        deal in proptest::collection::vec(0..3usize, 12),
+    ) {
+        let wanted = read("one.yaml", file(&one, &order).as_bytes());
+        let documents = documents(&other, &order, &deal);
+        let files: Vec<(&str, &[u8])> =
+            ["a.yaml", "b.yaml", "c.yaml"].into_iter().zip(documents.iter().map(String::as_bytes)).collect();
+        let folder = read_all(&files);
+        prop_assert!(wanted.topology.is_some(), "{}", wanted.render(false));
+        prop_assert_eq!(&folder.topology, &wanted.topology);
+        prop_assert_eq!(&read("joined.yaml", &join(&files)).topology, &wanted.topology);
     }
 
     #[test]
@@ -202,7 +314,7 @@ fn json_is_read_too() {
 
 #[test]
 fn values_arrive_in_their_units() {
-    let topology = read("line.yaml", SAMPLES[3].as_bytes()).topology.unwrap();
+    let topology = read("line.yaml", SAMPLES[4].as_bytes()).topology.unwrap();
     let link = topology.link(topology.link_index("n1--n2").unwrap());
     assert_eq!(
         (link.latency_us, link.capacity_bps, link.mtu_bytes),
@@ -221,4 +333,128 @@ fn values_arrive_in_their_units() {
     let safety = topology.safety;
     assert_eq!((safety.max_hosts_per_step, safety.max_prefixes_lost), (Share::Percent(25), Share::Count(0)));
     assert_eq!((safety.bake_ms, safety.link_up_hold_ms), (10_000, 2_000));
+}
+
+#[test]
+fn every_key_arrives_in_the_model() {
+    let topology = read("everything.yaml", SAMPLES[0].as_bytes()).topology.unwrap();
+    let name = |index| topology.node(index).name.as_str();
+    let text =
+        |list: &[ipnetwork::IpNetwork]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let mut told = Vec::new();
+    for node in &topology.nodes {
+        let zone = node.zone.map(|zone| topology.zones[zone.0 as usize].name.as_str());
+        let place = node.location.map(|at| (at.latitude_microdegrees, at.longitude_microdegrees));
+        let labels: Vec<String> = node.labels.iter().map(|(label, text)| format!("{label}={text}")).collect();
+        let owners: Vec<String> =
+            node.prefix_owners.iter().map(|(prefix, owner)| format!("{prefix} of {owner}")).collect();
+        let (labels, owners, drained) = (labels.join(" "), owners.join(", "), node.drained);
+        told.push(format!("node {}: zone {zone:?}, {labels}, drained {drained}, at {place:?}", node.name));
+        told.push(format!("  prefixes {} ({owners})", text(&node.prefixes)));
+    }
+    for link in &topology.links {
+        let costs = link.ends.each_ref().map(|end| end.cost);
+        let (capacity, latency, mtu) =
+            (link.capacity_bps.unwrap(), link.latency_us.unwrap(), link.mtu_bytes.unwrap());
+        told.push(format!("link {}: cost {costs:?}, {capacity} bps, {latency} us, {mtu} bytes", link.id));
+        told.push(format!(
+            "  risks {:?}, affinity {:?}, group {:?}, drained {}",
+            link.srlgs, link.affinity, link.group, link.drained
+        ));
+    }
+    for group in &topology.link_groups {
+        told.push(format!("group {}: {} links", group.name, group.min_links));
+    }
+    for external in &topology.external {
+        let uplink = format!("{}:{}", name(external.node), external.interface);
+        told.push(format!("external {uplink}: {} via {}", text(&external.prefixes), external.next_hop));
+    }
+    for demand in &topology.demands {
+        told.push(format!("demand {} to {}: {} bps", name(demand.from), name(demand.to), demand.rate_bps));
+    }
+    for invariant in &topology.invariants {
+        let nodes = |selector: &topology::Selector| -> Vec<String> {
+            selector.nodes.iter().map(|node| name(*node).to_owned()).collect()
+        };
+        let (from, to) = (nodes(&invariant.from), nodes(&invariant.to));
+        let rule = match &invariant.rule {
+            InvariantRule::Waypoint(via) => format!("waypoint {:?}", nodes(via)),
+            rule => format!("{rule:?}"),
+        };
+        told.push(format!("{rule} from {from:?} to {to:?}, line {}", invariant.line));
+    }
+    told.push(format!("{:?}", topology.safety));
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn the_worse_end_of_a_link_counts_and_the_link_itself_has_the_last_word() {
+    let read_link = |link: &str| {
+        let text = format!(
+            "version: 1\nname: x\ndefaults: {{link: {{cost: 3, mtu: 1400, latency: 1s}}}}\n\
+             kinds: {{fast: {{link: {{cost: 1, capacity: 100G, mtu: 9000, latency: 2ms}}}}, slow: {{link: {{cost: 7, capacity: 1G, \
+             latency: 5ms}}}}}}\nnodes: {{a: {{kind: fast}}, b: {{kind: slow}}, c: {{}}}}\n\
+             links: [{{endpoints: {link}}}, {{endpoints: [\"a:z\", \"b:z\"]}}, {{endpoints: [\"b:y\", \"c:y\"]}}]\n"
+        );
+        let reading = read("x.yaml", text.as_bytes());
+        assert_eq!(reading.render(false), "");
+        let link = reading.topology.unwrap().links[0].clone();
+        (link.ends.map(|end| end.cost), link.capacity_bps, link.mtu_bytes, link.latency_us)
+    };
+    const G: u64 = 1_000_000_000;
+    for (link, wanted) in [
+        ("[\"a:e\", \"b:e\"]", ([1, 7], Some(G), Some(9_000), Some(5_000))),
+        ("[\"b:e\", \"a:e\"]", ([1, 7], Some(G), Some(9_000), Some(5_000))),
+        ("[\"a:e\", \"c:e\"]", ([1, 3], Some(100 * G), Some(9_000), Some(2_000))),
+        (
+            "[\"a:e\", \"b:e\"], cost: 9, capacity: 2G, mtu: 1500, latency: 0",
+            ([9, 9], Some(2 * G), Some(1_500), Some(0)),
+        ),
+        ("[\"a:e\", \"b:e\"], cost: {a: 4, b: 5}", ([4, 5], Some(G), Some(9_000), Some(5_000))),
+    ] {
+        assert_eq!(read_link(link), wanted, "{link}");
+    }
+}
+
+#[test]
+fn problems_of_several_files_name_their_own_file_and_the_other_place() {
+    let files: [(&str, &[u8]); 3] = [
+        ("a.yaml", b"version: 1\nname: x\nnodes:\n  a: {}\n"),
+        ("b.yaml", b"# more\n---\nnodes: {b: {}, a: {}}\nsafety: {bake: 1s}\n"),
+        ("c.yaml", b"safety: {bake: 2s}\nlinks:\n- {endpoints: [\"a:e\", \"d:e\"]}\n"),
+    ];
+    let reading = read_all(&files);
+    let told: Vec<String> = reading.diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "b.yaml:3:16: the node `a` is already there, on line 4 of `a.yaml`",
+            "c.yaml:1:16: `safety.bake` is `2s` here, but `1s` on line 4 of `b.yaml`",
+            "c.yaml:3:23: this endpoint is at `d`, which is not in `nodes`",
+        ]
+    );
+    assert!(reading.render(false).ends_with("error: the network of 3 files is refused: 3 problems\n"));
+}
+
+#[test]
+fn joined_files_read_like_the_files_whatever_their_ends_and_beginnings() {
+    let head: &[u8] = b"\xef\xbb\xbf%YAML 1.2\n---\nversion: 1\nname: x\n...";
+    let files: [(&str, &[u8]); 4] = [
+        ("a\nb.yaml", head),
+        ("b.yaml", b"nodes: {a: {}, b: {}}"),
+        ("c.yaml", b"%YAML 1.2\n---\nlinks: [{endpoints: [\"a:e\", \"b:e\"]}]\n---\n"),
+        ("d.yaml", b"# nothing\n"),
+    ];
+    let wanted = read_all(&files);
+    assert_eq!(wanted.render(false), "");
+    let joined = read("joined.yaml", &join(&files));
+    assert_eq!(joined.render(false), "");
+    assert_eq!(joined.topology, wanted.topology);
+}
+
+#[test]
+fn anchors_end_with_their_document() {
+    let text = "version: 1\nname: x\nnodes: {a: &n {}, b: *n}\nlinks: [{endpoints: [\"a:e\", \"b:e\"]}]\n---\nnodes: {c: *n}\n";
+    let codes: Vec<_> = read("x.yaml", text.as_bytes()).diagnostics.iter().map(|d| d.code).collect();
+    assert!(codes.contains(&Code::UNKNOWN_ALIAS), "{codes:?}");
 }

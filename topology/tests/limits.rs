@@ -137,3 +137,62 @@ fn terminal_escapes_in_a_file_do_not_reach_the_terminal() {
     let text = reading.render(false);
     assert!(reading.total == 2 && !text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
 }
+
+#[test]
+fn ten_thousand_links_at_one_node_and_the_largest_costs_are_read() {
+    const LINKS: usize = 10_000;
+    let mut text = String::from(
+        "version: 1\nname: x\naddressing: {loopbacks: [\"fd00:ba11::/64\"]}\nnodes:\n  hub: {}\n",
+    );
+    (0..LINKS).for_each(|at| text.push_str(&format!("  n{at}: {{prefixes: [192.0.2.53/32]}}\n")));
+    text.push_str("links:\n");
+    (0..LINKS).for_each(|at| {
+        let cost = [1, 2_147_483_647, 2_147_483_648, 4_294_967_295u64][at % 4];
+        text.push_str(&format!("- {{endpoints: [\"hub:e{at}\", \"n{at}:e\"], cost: {cost}}}\n"));
+    });
+    let start = Instant::now();
+    let reading = read("big.yaml", text.as_bytes());
+    assert!(start.elapsed() < TIME_MAX, "{:?}", start.elapsed());
+    assert_eq!(reading.render(false), "");
+    let topology = reading.topology.unwrap();
+    assert_eq!(topology.links.len(), LINKS);
+    let most = topology.links.iter().map(|link| link.ends[0].cost).max();
+    assert_eq!(most, Some(4_294_967_295));
+    assert_eq!(codes(&text.replace("cost: 4294967295", "cost: 4294967296")), ["bad-cost"]);
+}
+
+/// A file of `nodes` nodes without links and `rest`.
+fn network(nodes: usize, rest: &str) -> String {
+    let nodes: String = (0..nodes).map(|at| format!("  n{at}: {{}}\n")).collect();
+    format!("version: 1\nname: x\naddressing: {{loopbacks: [\"fd00:ba11::/64\"]}}\n{rest}nodes:\n{nodes}")
+}
+
+#[test]
+fn what_repeats_cannot_fill_the_memory() {
+    let labels: Vec<String> = (0..2_000).map(|at| format!("l{at}: {:100}", "\"x\"")).collect();
+    let template = format!("defaults: {{node: {{labels: {{{}}}}}}}\n", labels.join(", "));
+    assert!(codes(&network(2_000, &template)).contains(&"too-large"));
+    let prefixes: Vec<String> = (0..3_000).map(|at| format!("\"2001:db8:{at:x}::/48\"")).collect();
+    let kind =
+        format!("defaults: {{node: {{kind: k}}}}\nkinds: {{k: {{prefixes: [{}]}}}}\n", prefixes.join(", "));
+    assert!(codes(&network(1_000, &kind)).contains(&"too-large"));
+    let invariants = format!("invariants: [{}]\n", "{reach: {from: any, to: any}},".repeat(6_000));
+    assert!(codes(&network(2_000, &invariants)).contains(&"too-large"));
+}
+
+#[test]
+fn many_documents_and_files_stay_quick() {
+    let mut text = String::from("version: 1\nname: x\naddressing: {loopbacks: [\"fd00:ba11::/64\"]}\n");
+    (0..30_000).for_each(|at| {
+        text.push_str(&format!("---\nname: x\nnodes: {{n{at}: {{}}}}\nsafety: {{bake: 1s}}\n"))
+    });
+    assert_eq!(codes(&text), ["unreachable-node"]);
+    let files: Vec<(&str, &[u8])> = (0..=topology::FILES_MAX).map(|_| ("x.yaml", &b"a: b"[..])).collect();
+    let reading = topology::read_all(&files);
+    assert_eq!(reading.diagnostics.iter().map(|d| d.code).collect::<Vec<_>>(), [Code::TOO_LARGE]);
+    let halves = [vec![b' '; FILE_BYTES_MAX / 2 + 1], vec![b' '; FILE_BYTES_MAX / 2 + 1]];
+    let reading = topology::read_all(&[("a.yaml", &halves[0]), ("b.yaml", &halves[1])]);
+    assert_eq!(reading.diagnostics.iter().map(|d| d.code).collect::<Vec<_>>(), [Code::TOO_LARGE]);
+    let reading = topology::read_all(&[]);
+    assert_eq!(reading.diagnostics.iter().map(|d| d.code).collect::<Vec<_>>(), [Code::EMPTY_FILE]);
+}

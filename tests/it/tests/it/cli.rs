@@ -38,8 +38,24 @@ fn every_offline_verb_ends_with_the_code_of_the_contract() -> Result<()> {
     let split = alone("split.yaml", "version: 1\nname: s\nnodes: {a: {}, b: {}}\n")?;
     let without_c = std::fs::read_to_string(&triangle)?.replace("10.3.0.0/24, ", "");
     let without_c = alone("less.yaml", &without_c)?;
+    let folder = tempfile::tempdir()?;
+    for (name, text) in [
+        ("1.yaml", "version: 1\nname: s\nnodes: {a: {}, b: {}}\n"),
+        ("2.yaml", "links: [{endpoints: [\"a:e\", \"b:e\"]}]\n---\nsafety: {bake: 1s}\n"),
+        ("notes.txt", "no topology"),
+    ] {
+        std::fs::write(folder.path().join(name), text)?;
+    }
+    let folder = folder.path().display().to_string();
+    let empty = tempfile::tempdir()?;
+    let empty = empty.path().display().to_string();
     for (arguments, wanted, out, err) in [
         (vec!["check", &triangle], 0, "valid, 3 nodes, 3 links", ""),
+        (vec!["check", &folder], 0, "valid, 2 nodes, 1 links", ""),
+        (vec!["check", &empty], 1, "", "no *.yaml file"),
+        (vec!["path", "a", "b", &folder], 0, "a > b", ""),
+        (vec!["schema"], 0, "https://json-schema.org/draft/2020-12/schema", ""),
+        (vec!["schema", "--reference"], 0, "| `endpoints` |", ""),
         (vec!["check", &bad], 1, "", "dangling"),
         (vec!["check", "absent.yaml", &triangle], 1, "triangle.yaml: valid", "absent.yaml: No such file"),
         (vec!["check"], 2, "", "required arguments"),
