@@ -5,7 +5,8 @@
 //! `program` per host; `objects` is a program as kernel objects, `digest` names it, `diff` compares two,
 //! `forwarding` is what all programs together do; `walk` and `trace` follow packets through it, `check` judges it, `load`
 //! sends demands through it, `impact` says what a change does to the network, `steps`
-//! orders it, `render` writes a program for people.
+//! splits it by size, `order` orders it so that nothing loops or is cut off on the way, `proof` checks that,
+//! `render` writes a program for people.
 
 pub mod backup;
 pub mod check;
@@ -20,8 +21,10 @@ pub mod impact;
 pub mod load;
 pub mod network;
 pub mod objects;
+pub mod order;
 mod paths;
 pub mod program;
+pub mod proof;
 pub mod render;
 mod settings;
 pub mod spf;

@@ -234,7 +234,7 @@ fn nexthops(topology: &Topology, at: NodeIndex, links: BTreeSet<u32>) -> (Vec<Ne
 /// An id out of `range` that follows from `hash`; where it is taken, the next free one. Callers go through
 /// contents in their sorted order, so who has to give way is the same everywhere. A host has far fewer next
 /// hops and groups than a range has ids (8 million).
-fn free_id(hash: Digest, range: &RangeInclusive<u32>, taken: &mut BTreeSet<u32>) -> u32 {
+pub(crate) fn free_id(hash: Digest, range: &RangeInclusive<u32>, taken: &mut BTreeSet<u32>) -> u32 {
     let size = range.end() - range.start() + 1;
     let mut offset = u32::from_be_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]) % size;
     while !taken.insert(range.start() + offset) {
