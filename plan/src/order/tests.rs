@@ -370,7 +370,7 @@ fn a_common_change_is_one_step() {
     compare(square, "a-b 1, b-d 1, a-c 1, c-d 2", &all_at_once(), &["bcd"]);
     compare(square, "a-b 1, b-d 1, a-c 2, c-d 3", &all_at_once(), &["bcd"]);
     compare(square, "a-b 1, b-d 1, a-c 2, c-d 2, a-d 1", &all_at_once(), &["abd"]);
-    compare(square, "a-b 1, b-d 1, c-d 2", &all_at_once(), &["abcd"]);
+    compare(square, "a-b 1, b-d 1, a-c 2, c-d 2, a-e 1", &all_at_once(), &["e", "abcd"]);
 }
 
 #[test]
@@ -383,6 +383,7 @@ fn a_node_more_is_its_own_step_and_one_of_all_others() {
 fn who_sent_through_the_host_moves_before_it_does() {
     // d will reach c through b, which may still reach it through d.
     compare("a-b 1, b-d 1, a-c 2, c-d 2", "a-b 1, b-d 1, a-c 2, c-d 9", &all_at_once(), &["abc", "d"]);
+    compare("a-b 1, b-d 1, a-c 2, c-d 2", "a-b 1, b-d 1, c-d 2", &all_at_once(), &["bcd", "a"]);
     let ring = "a-b 1, b-c 1, c-d 1, d-e 1, a-e";
     compare(&format!("{ring} 9"), &format!("{ring} 1"), &all_at_once(), &["ace", "bd"]);
 }
