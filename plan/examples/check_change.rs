@@ -1,14 +1,33 @@
 //! Takes the time of judging a change: `check_change [NODES] [PREFIXES_PER_NODE]`, 1,000 and 10 by default.
 //!
 //! A ring with as many random chords as nodes; 21 links fail and return one after the other. The programs are compiled
-//! before the clock starts: what counts is the check alone.
+//! before the clock starts: what counts is the check alone, in
+//! processor time, and of five runs the fastest.
 
 #![allow(clippy::print_stdout)]
 
 use plan::check::{Checked, State};
 use plan::{Facts, compile};
 use std::fmt::Write;
-use std::time::Instant;
+
+/// Runs of each change; the fastest counts.
+const RUNS: usize = 5;
+
+/// Processor time of this thread: what else the machine does counts little. Linux, proc_pid_schedstat.
+fn processor_ms() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or_default() / 1e6
+}
+
+fn least(run: impl Fn() -> Checked) -> (Checked, f64) {
+    let (mut found, mut least) = (None, f64::INFINITY);
+    for _ in 0..RUNS {
+        let start = processor_ms();
+        found = Some(run());
+        least = least.min(processor_ms() - start);
+    }
+    (found.expect("there is a run"), least)
+}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let number = |at: usize, default: usize| {
@@ -22,7 +41,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             format!("10.{}.{}.{}/30", index / 16_384, index / 64 % 256, index % 64 * 4)
         };
         let list: Vec<String> = (0..prefixes).map(prefix).collect();
-        writeln!(text, "  n{node}: {{prefixes: [{}]}}", list.join(", "))?;
+        writeln!(
+            text,
+            "  n{node}: {{loopbacks: [10.255.{}.{}], prefixes: [{}]}}",
+            node / 256,
+            node % 256,
+            list.join(", ")
+        )?;
     }
     text.push_str("links:\n");
     let mut state = 1_u64;
@@ -41,20 +66,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let up = Facts::default();
     let before = compile(&topology, &up);
     let old = State { topology: &topology, facts: &up, network: &before, dead: None };
-    let start = Instant::now();
-    let checked = Checked::new(old);
-    println!("all: {:.2} ms", start.elapsed().as_secs_f64() * 1e3);
+    let (checked, ms) = least(|| Checked::new(old));
+    println!("all: {ms:.2} ms");
     let (mut down_ms, mut up_ms) = (Vec::new(), Vec::new());
     for link in (0..topology.links.len()).step_by(topology.links.len() / 21) {
         let facts = Facts { links_down: [topology.links[link].id.clone()].into() };
         let after = compile(&topology, &facts);
         let new = State { topology: &topology, facts: &facts, network: &after, dead: None };
-        let start = Instant::now();
-        let failed = checked.follow(old, new);
-        down_ms.push(start.elapsed().as_secs_f64() * 1e3);
-        let start = Instant::now();
-        let returned = failed.follow(new, old);
-        up_ms.push(start.elapsed().as_secs_f64() * 1e3);
+        let (failed, ms) = least(|| checked.follow(old, new));
+        down_ms.push(ms);
+        let (returned, ms) = least(|| failed.follow(new, old));
+        up_ms.push(ms);
         let violations = failed.violations().count() + returned.violations().count();
         if violations > 0 {
             println!("{violations} violations around {}", topology.links[link].id);

@@ -4,7 +4,8 @@
 //! carries nothing: the kernel has shed it, and a route whose group has no leg left has given way to the one
 //! at the next worse metric. Never decides what is right: that is `check`'s part.
 
-use crate::{Facts, Network, Program};
+use crate::program::ClassRoute;
+use crate::{ClassId, Facts, Network, Program};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use topology::Topology;
@@ -28,6 +29,8 @@ const NOWHERE: u32 = u32::MAX;
 struct Host {
     /// By position of the class: position of the best living route's group, or [`NOWHERE`].
     best: Vec<u32>,
+    /// Ids of the program's groups that have a living leg, in its order.
+    ids: Vec<u32>,
     /// Living legs of group `g`, sorted, are `legs[starts[g]..starts[g + 1]]`.
     starts: Vec<u32>,
     legs: Vec<Leg>,
@@ -66,7 +69,8 @@ impl Forwarding {
             (0_u32..).zip(classes).map(|(at, class)| (class.name.as_str(), at)).collect();
         let interfaces = Interfaces::new(topology, facts);
         let host = |(at, node): (u32, &topology::Node)| {
-            Arc::new(host(network, network.host(&node.name).map(|(program, _)| &**program), &interfaces, at))
+            let program = network.host(&node.name).map(|(program, _)| &**program);
+            Arc::new(host(network, program, interfaces.of(at)))
         };
         Forwarding {
             class_of_node: Arc::new(
@@ -78,12 +82,13 @@ impl Forwarding {
 
     /// The forwarding of a state that has the same nodes and classes as this one's, and what differs, sorted.
     /// Takes over every host whose program and living links stay.
-    pub(crate) fn follow(
+    pub(crate) fn follow<'a>(
         &self,
-        (old_topology, old_facts, old_network): (&Topology, &Facts, &Network),
-        (topology, facts, network): (&Topology, &Facts, &Network),
+        (old_topology, old_facts, old_network): (&'a Topology, &'a Facts, &'a Network),
+        (topology, facts, network): (&'a Topology, &'a Facts, &'a Network),
     ) -> (Forwarding, Vec<Touched>) {
-        let (moved, mut stale) = links_moved((old_topology, old_facts), (topology, facts));
+        let (moved, relinked) = links_moved((old_topology, old_facts), (topology, facts));
+        let mut stale = relinked.clone();
         for (at, stale) in stale.iter_mut().enumerate() {
             let same = match (old_network.programs.get(at), network.programs.get(at)) {
                 (Some(old), Some(new)) => {
@@ -110,9 +115,18 @@ impl Forwarding {
                 continue;
             }
             let name = &topology.nodes[at as usize].name;
-            let program = network.host(name).map(|(program, _)| &**program);
-            let after = host(network, program, &interfaces, at);
-            touched.extend(before.differs(&after).map(|class| Touched { class, node: at }));
+            let program = |network: &'a Network| network.host(name).map(|(program, _)| &**program);
+            let (after, classes) = match (program(old_network), program(network)) {
+                (Some(old), Some(new)) if !relinked[at as usize] => {
+                    before.follow(old, new, network, interfaces.of(at))
+                }
+                (_, new) => {
+                    let after = host(network, new, interfaces.of(at));
+                    let classes = before.differs(&after).collect();
+                    (after, classes)
+                }
+            };
+            touched.extend(classes.into_iter().map(|class| Touched { class, node: at }));
             hosts.push(Arc::new(after));
         }
         touched.sort_unstable();
@@ -165,7 +179,48 @@ impl Host {
     /// The same with links at other positions; only for hosts none of whose living links went.
     fn moved(&self, moved: &[u32]) -> Arc<Host> {
         let legs = self.legs.iter().map(|leg| Leg { link: moved[leg.link as usize], ..*leg });
-        Arc::new(Host { legs: legs.collect(), best: self.best.clone(), starts: self.starts.clone() })
+        Arc::new(Host {
+            legs: legs.collect(),
+            best: self.best.clone(),
+            ids: self.ids.clone(),
+            starts: self.starts.clone(),
+        })
+    }
+
+    /// This host under the program `new` after `old`, with the same living interfaces, and the positions of the
+    /// classes whose legs differ.
+    fn follow(
+        &self,
+        old: &Program,
+        new: &Program,
+        network: &Network,
+        interfaces: &[Interface<'_>],
+    ) -> (Host, Vec<u32>) {
+        let mut after = groups(new, interfaces);
+        let at_id = |host: &Host, id: u32| host.ids.binary_search(&id).map_or(NOWHERE, |at| at as u32);
+        let moved: Vec<u32> = self.ids.iter().map(|id| at_id(&after, *id)).collect();
+        let same = |(before, now): (u32, &u32)| *now == NOWHERE || self.legs(before) == after.legs(*now);
+        let revived = |id: &u32| self.ids.binary_search(id).is_err() && old.group(*id).is_some();
+        if !(0..).zip(&moved).all(same) || after.ids.iter().any(revived) {
+            // An id that means something else now, as when two hashes meet in one number.
+            let after = host(network, Some(new), interfaces);
+            let differs = self.differs(&after).collect();
+            return (after, differs);
+        }
+        let position = |group: &u32| moved.get(*group as usize).copied().unwrap_or(NOWHERE);
+        after.best = self.best.iter().map(position).collect();
+        let mut touched = Vec::new();
+        for class in differing(&old.classes, &new.classes) {
+            let Ok(at) = network.table.classes.binary_search_by_key(&class, |class| class.id) else {
+                continue;
+            };
+            let mut routes = new.class_routes(class).iter().map(|route| at_id(&after, route.group));
+            after.best[at] = routes.find(|group| *group != NOWHERE).unwrap_or(NOWHERE);
+            if self.legs(self.best[at]) != after.legs(after.best[at]) {
+                touched.push(at as u32);
+            }
+        }
+        (after, touched)
     }
 
     /// Positions of the classes whose legs differ between this and `other`.
@@ -191,11 +246,38 @@ impl Host {
 }
 
 /// The part of the host whose program is given; one that forwards nothing without a program.
-fn host(network: &Network, program: Option<&Program>, interfaces: &Interfaces<'_>, at: u32) -> Host {
+fn host(network: &Network, program: Option<&Program>, interfaces: &[Interface<'_>]) -> Host {
     let classes = &network.table.classes;
-    let mut found = Host { best: vec![NOWHERE; classes.len()], starts: vec![0], legs: Vec::new() };
-    let Some(program) = program else { return found };
-    let interfaces = interfaces.of(at);
+    let best = vec![NOWHERE; classes.len()];
+    let Some(program) = program else {
+        return Host { best, ids: Vec::new(), starts: vec![0], legs: Vec::new() };
+    };
+    let mut host = Host { best, ..groups(program, interfaces) };
+    let mut positions = GroupPositions::new(host.ids.len());
+    for (position, id) in (0..).zip(&host.ids) {
+        positions.insert(*id, position);
+    }
+    let mut routes = program.classes.iter().peekable();
+    for (best, class) in host.best.iter_mut().zip(classes) {
+        while routes.next_if(|route| route.class < class.id).is_some() {}
+        // The routes of a class are sorted by metric, the best first.
+        while let Some(route) = routes.next_if(|route| route.class == class.id) {
+            if *best == NOWHERE {
+                *best = positions.get(route.group);
+            }
+        }
+    }
+    host
+}
+
+/// The program's living groups, without classes.
+fn groups(program: &Program, interfaces: &[Interface<'_>]) -> Host {
+    let mut host = Host {
+        best: Vec::new(),
+        ids: Vec::with_capacity(program.groups.len()),
+        starts: vec![0],
+        legs: Vec::new(),
+    };
     let leg_of_nexthop: Vec<Option<(u32, u32)>> = program
         .nexthops
         .iter()
@@ -204,29 +286,57 @@ fn host(network: &Network, program: Option<&Program>, interfaces: &Interfaces<'_
             Some((interfaces[at].1, interfaces[at].2))
         })
         .collect();
-    let mut positions = GroupPositions::new(program.groups.len());
     for group in &program.groups {
-        let start = found.legs.len();
+        let start = host.legs.len();
         for member in &group.members {
             let at = program.nexthops.binary_search_by_key(&member.nexthop, |nexthop| nexthop.id);
             if let Some((link, to)) = at.ok().and_then(|at| leg_of_nexthop[at]) {
-                found.legs.push(Leg { link, to, weight: member.weight });
+                host.legs.push(Leg { link, to, weight: member.weight });
             }
         }
-        if found.legs.len() > start {
-            found.legs[start..].sort_unstable();
-            positions.insert(group.id, found.groups());
-            found.starts.push(found.legs.len() as u32);
+        if host.legs.len() > start {
+            host.legs[start..].sort_unstable();
+            host.ids.push(group.id);
+            host.starts.push(host.legs.len() as u32);
         }
     }
-    let mut routes = program.classes.iter().peekable();
-    for (best, class) in found.best.iter_mut().zip(classes) {
-        while routes.next_if(|route| route.class < class.id).is_some() {}
-        // The routes of a class are sorted by metric, the best first.
-        while let Some(route) = routes.next_if(|route| route.class == class.id) {
-            if *best == NOWHERE {
-                *best = positions.get(route.group);
+    host
+}
+
+/// Routes that are compared at once.
+const ROUTES_AT_ONCE: usize = 16;
+
+/// Classes whose routes differ; both sorted by class.
+fn differing(old: &[ClassRoute], new: &[ClassRoute]) -> Vec<ClassId> {
+    // Nearly all are the same. Without a branch per field this is as fast as memory gives them.
+    let same = |old: &[ClassRoute], new: &[ClassRoute]| {
+        let bits = old.iter().zip(new).fold(0, |bits, (old, new)| {
+            let keys = (old.class.0 ^ new.class.0) | (old.metric ^ new.metric);
+            bits | keys | (old.group ^ new.group) | (old.table ^ new.table)
+        });
+        bits == 0
+    };
+    let mut found = Vec::new();
+    let (mut rest, mut others) = (old, new);
+    while !rest.is_empty() || !others.is_empty() {
+        if let (Some((block, after)), Some((other, other_after))) =
+            (rest.split_at_checked(ROUTES_AT_ONCE), others.split_at_checked(ROUTES_AT_ONCE))
+            && same(block, other)
+        {
+            (rest, others) = (after, other_after);
+            continue;
+        }
+        for _ in 0..ROUTES_AT_ONCE {
+            let firsts = rest.first().into_iter().chain(others.first()).map(|route| route.class);
+            let Some(class) = firsts.min() else { break };
+            let of_class =
+                |routes: &[ClassRoute]| routes.iter().take_while(|route| route.class == class).count();
+            let ((routes, after), (other, other_after)) =
+                (rest.split_at(of_class(rest)), others.split_at(of_class(others)));
+            if routes != other {
+                found.push(class);
             }
+            (rest, others) = (after, other_after);
         }
     }
     found
@@ -268,8 +378,10 @@ struct Interfaces<'t> {
     /// Those of node `n` are `entries[starts[n]..starts[n + 1]]`, sorted by name.
     starts: Vec<u32>,
     /// (name, position of the link, position of the node at its other end).
-    entries: Vec<(&'t str, u32, u32)>,
+    entries: Vec<Interface<'t>>,
 }
+
+type Interface<'t> = (&'t str, u32, u32);
 
 impl<'t> Interfaces<'t> {
     fn new(topology: &'t Topology, facts: &Facts) -> Interfaces<'t> {
@@ -301,7 +413,7 @@ impl<'t> Interfaces<'t> {
         Interfaces { starts, entries }
     }
 
-    fn of(&self, node: u32) -> &[(&'t str, u32, u32)] {
+    fn of(&self, node: u32) -> &[Interface<'t>] {
         let node = node as usize;
         &self.entries[self.starts[node] as usize..self.starts[node + 1] as usize]
     }
