@@ -2,9 +2,12 @@
 //!
 //! Nodes and links keep the positions that they have in the topology, so "by link" is "by link id". Both
 //! directions of a link are edges of their own, each with its own cost; parallel links are parallel edges.
-//! Knows nothing of prefixes, addresses or programs.
+//!
+//! A drained way counts after all others: of two paths the one over fewer drained links is shorter, then the one
+//! with the lower sum of costs. So traffic leaves it while another way is left, and nothing is cut off. Knows nothing of prefixes, addresses or programs.
 
-use crate::spf::Line;
+use crate::spf::{Line, UNREACHABLE};
+use std::collections::BTreeMap;
 use topology::{NodeIndex, Topology};
 
 /// One way over one link, seen from the node that sends.
@@ -16,64 +19,74 @@ pub(crate) struct Edge {
     pub(crate) end: u8,
     /// The node at the other end.
     pub(crate) to: u32,
-    /// Cost of this direction.
-    pub(crate) cost: u32,
+    /// Cost of this direction; with the graph's penalty when the way is drained.
+    pub(crate) cost: u64,
     /// Cost of the opposite direction: what the reversed graph walks on.
-    pub(crate) cost_back: u32,
+    pub(crate) cost_back: u64,
 }
 
 /// Outgoing edges of all nodes, each node's sorted by link.
 #[derive(Clone, Debug)]
 pub(crate) struct Graph {
-    /// Edges of node `n` are `edges[starts[n]..starts[n + 1]]`.
+    /// Edges of node `n` are `edges[starts[n]..starts[n + 1]]`: those of living links only.
     starts: Vec<u32>,
     edges: Vec<Edge>,
+    /// Ways of node `n` over all its links, dead or alive, are `slots[slot_starts[n]..slot_starts[n + 1]]`: the
+    /// position in `edges`, or [`DEAD`].
+    slot_starts: Vec<u32>,
+    slots: Vec<u32>,
+    /// By position of the link, dead ones with costs of [`UNREACHABLE`].
+    lines: Vec<Line>,
 }
+
+/// No position of an edge.
+const DEAD: u32 = u32::MAX;
 
 impl Graph {
     /// The graph of the links for which `alive` says yes, by position.
     pub(crate) fn new(topology: &Topology, alive: impl Fn(u32) -> bool) -> Graph {
-        let mut starts = vec![0_u32; topology.nodes.len() + 1];
-        let living = || {
-            let links = topology.links.iter().enumerate();
-            links.map(|(at, link)| (at as u32, link)).filter(|(at, _)| alive(*at))
-        };
-        for (_, link) in living() {
-            for end in &link.ends {
-                starts[end.node.0 as usize + 1] += 1;
-            }
-        }
-        for node in 0..topology.nodes.len() {
-            starts[node + 1] += starts[node];
-        }
-        let unset = Edge { link: 0, end: 0, to: 0, cost: 0, cost_back: 0 };
-        let mut edges = vec![unset; starts[topology.nodes.len()] as usize];
-        let mut free = starts.clone();
-        // Links come in their order, so each node's slice fills up sorted by link.
-        for (at, link) in living() {
+        let nodes = topology.nodes.len();
+        let alive: Vec<bool> = (0..topology.links.len() as u32).map(alive).collect();
+        let drained = drained(topology, &alive);
+        let penalty = if drained.contains(&true) { penalty(topology) } else { 0 };
+        let mut per_node = vec![Vec::new(); nodes];
+        let mut lines = Vec::with_capacity(topology.links.len());
+        for (at, link) in topology.links.iter().enumerate() {
+            let more = if drained[at] { penalty } else { 0 };
+            let costs = [0, 1].map(|end| u64::from(link.ends[end].cost) + more);
+            let [a, b] = [0, 1].map(|end| link.ends[end].node.0);
+            let [cost, cost_back] = if alive[at] { costs } else { [UNREACHABLE; 2] };
+            lines.push(Line { a, b, cost, cost_back });
+            // Links come in their order, so each node's list fills up sorted by link.
             for (own, far) in [(0, 1), (1, 0)] {
-                let (from, to) = (&link.ends[own], &link.ends[far]);
-                let slot = &mut free[from.node.0 as usize];
-                edges[*slot as usize] =
-                    Edge { link: at, end: own as u8, to: to.node.0, cost: from.cost, cost_back: to.cost };
-                *slot += 1;
+                let to = link.ends[far].node.0;
+                let edge =
+                    Edge { link: at as u32, end: own as u8, to, cost: costs[own], cost_back: costs[far] };
+                per_node[link.ends[own].node.0 as usize].push(alive[at].then_some(edge));
             }
         }
-        Graph { starts, edges }
+        let mut graph =
+            Graph { starts: vec![0], edges: Vec::new(), slot_starts: vec![0], slots: Vec::new(), lines };
+        for ways in per_node {
+            for edge in ways {
+                graph.slots.push(if edge.is_some() { graph.edges.len() as u32 } else { DEAD });
+                graph.edges.extend(edge);
+            }
+            graph.starts.push(graph.edges.len() as u32);
+            graph.slot_starts.push(graph.slots.len() as u32);
+        }
+        graph
     }
 
-    /// The links as the engine takes them: each node's keep their order.
-    pub(crate) fn lines(&self) -> Vec<Line> {
-        let mut lines: Vec<(u32, Line)> = Vec::with_capacity(self.edges.len() / 2);
-        for node in 0..self.nodes() as u32 {
-            let first_ends = self.edges(NodeIndex(node)).iter().filter(|edge| edge.end == 0);
-            lines.extend(first_ends.map(|edge| {
-                let (cost, cost_back) = (u64::from(edge.cost), u64::from(edge.cost_back));
-                (edge.link, Line { a: node, b: edge.to, cost, cost_back })
-            }));
-        }
-        lines.sort_unstable_by_key(|(link, _)| *link);
-        lines.into_iter().map(|(_, line)| line).collect()
+    /// The links as the engine takes them.
+    pub(crate) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// The edge over the n-th of all links of `node`, dead links counted; `None` for a dead one.
+    pub(crate) fn edge_at_slot(&self, node: u32, slot: usize) -> Option<&Edge> {
+        let at = self.slots[self.slot_starts[node as usize] as usize + slot];
+        self.edges.get(at as usize)
     }
 
     /// Number of nodes.
@@ -109,3 +122,41 @@ impl Graph {
         component
     }
 }
+
+/// By position of the link whether traffic shall avoid it: it is drained, one of its nodes is, or too few links of
+/// its group are alive.
+fn drained(topology: &Topology, alive: &[bool]) -> Vec<bool> {
+    let mut living: BTreeMap<&str, u32> = BTreeMap::new();
+    for (link, _) in topology.links.iter().zip(alive).filter(|(_, alive)| **alive) {
+        if let Some(group) = &link.group {
+            *living.entry(group).or_default() += 1;
+        }
+    }
+    let few = |name: &String| {
+        let group = topology.link_groups.iter().find(|group| group.name == *name);
+        group.is_some_and(|group| living.get(name.as_str()).copied().unwrap_or(0) < group.min_links)
+    };
+    let of_link = |link: &topology::Link| {
+        let ends = || link.ends.iter().map(|end| topology.node(end.node));
+        link.drained || ends().any(|node| node.drained) || link.group.as_ref().is_some_and(few)
+    };
+    topology.links.iter().map(of_link).collect()
+}
+
+/// What a drained way costs more: above the sum of a few paths without a loop, so that sums and differences of
+/// distances compare drained ways first. A power of two, so that few changes of costs change it. Distances are exact
+/// while the penalty times the nodes is below 2^62: with costs up to 2^24, a million nodes.
+fn penalty(topology: &Topology) -> u64 {
+    // A path without a loop leaves each node at most once.
+    let mut highest = vec![0_u64; topology.nodes.len()];
+    for end in topology.links.iter().flat_map(|link| &link.ends) {
+        let highest = &mut highest[end.node.0 as usize];
+        *highest = (*highest).max(u64::from(end.cost));
+    }
+    let longest: u64 = highest.iter().sum();
+    let sums = (longest + 1).saturating_mul(PATHS_IN_A_SUM);
+    sums.checked_next_power_of_two().unwrap_or(u64::MAX / 2)
+}
+
+/// Distances that are added up before they are compared, rounded up.
+const PATHS_IN_A_SUM: u64 = 4;

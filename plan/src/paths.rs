@@ -14,7 +14,7 @@
 use crate::Facts;
 use crate::graph::{Edge, Graph};
 use crate::spf::{AllPairs, Cores};
-use topology::{NodeIndex, Topology};
+use topology::Topology;
 
 pub(crate) use crate::spf::UNREACHABLE;
 
@@ -35,7 +35,7 @@ pub(crate) struct Paths {
 
 impl Field {
     fn new(graph: Graph, cores: Cores) -> Field {
-        let pairs = AllPairs::new(graph.nodes(), &graph.lines(), cores);
+        let pairs = AllPairs::new(graph.nodes(), graph.lines(), cores);
         Field { graph, pairs }
     }
 
@@ -46,13 +46,12 @@ impl Field {
 
     /// Length of the shortest path to `to` that begins with `edge`, or [`UNREACHABLE`].
     pub(crate) fn distance_through(&self, edge: &Edge, to: u32) -> u64 {
-        self.distance(edge.to, to).saturating_add(u64::from(edge.cost))
+        self.distance(edge.to, to).saturating_add(edge.cost)
     }
 
     /// Edges out of `from` that lie on a shortest path to `to`, sorted by link.
     pub(crate) fn next_hops(&self, from: u32, to: u32) -> impl Iterator<Item = &Edge> {
-        let edges = self.graph.edges(NodeIndex(from));
-        self.pairs.next_hops(from, to).map(|at| &edges[at])
+        self.pairs.next_hops(from, to).filter_map(move |slot| self.graph.edge_at_slot(from, slot))
     }
 }
 

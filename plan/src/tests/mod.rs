@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod checking;
+mod drains;
 pub(crate) mod fixture;
 mod laws;
 mod routing;
