@@ -49,8 +49,15 @@ pub(crate) struct Server {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check topology files: every problem at once, with place, cause and cure. Offline.
-    #[command(after_help = "Example: ballast check *.yaml; ballast check net.yaml --json")]
+    #[command(
+        after_help = "Example: ballast check *.yaml; ballast check net.yaml --json; ballast check --watch net.yaml"
+    )]
     Check(Check),
+    /// Bring topology files into the one order and layout, with all comments kept. Offline.
+    #[command(
+        after_help = "Example: ballast fmt *.yaml; ballast fmt --check *.yaml; ballast fmt - < net.yaml"
+    )]
+    Fmt(Fmt),
     /// What would change: hosts, kernel writes, guards, steps.
     #[command(
         after_help = "Example: ballast plan old.yaml new.yaml; ballast plan new.yaml --against running --json"
@@ -109,8 +116,24 @@ pub(crate) struct Check {
     /// Topology files, or folders whose `*.yaml` files are one network.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
+    /// Check again whenever a file changes, until Ctrl-C.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) watch: bool,
     #[command(flatten)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Fmt {
+    /// Topology files, or folders of them; `-` reads standard input and writes standard output.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Write nothing: name the files that would change, and exit with 1 when there are any.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Write each node's loopbacks into the file, so that a new name or range cannot move them.
+    #[arg(long)]
+    pub(crate) pin: bool,
 }
 
 #[derive(Debug, Args)]

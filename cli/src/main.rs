@@ -7,12 +7,14 @@ mod client;
 mod draw;
 mod exit;
 mod files;
+mod format;
 mod lab_verbs;
 mod load;
 mod look;
 mod offline;
 mod output;
 mod table;
+mod watch;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
@@ -22,7 +24,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
+        Command::Check(check) if check.watch => watch::watch(&check),
         Command::Check(check) => offline::check(&check),
+        Command::Fmt(files) => format::fmt(&files),
         Command::Plan(plan) => offline::plan(&plan, &arguments.server),
         Command::Program(program) => offline::program(&program, &arguments.server),
         Command::Path(path) => offline::path(&path, &arguments.server),

@@ -7,6 +7,7 @@ mod layout;
 mod source;
 
 use crate::diagnostic::{Place, Problems};
+use crate::keys::{self, Type};
 use crate::{Reading, Topology, read};
 use source::{Body, Collection, Document, Entry, Node, Scalar};
 use std::borrow::Cow;
@@ -29,46 +30,6 @@ const TOP: &[&str] = &[
     "demands",
     "invariants",
     "safety",
-];
-
-/// Keys of a node, a link, `defaults`, and what else has names, in their order.
-const INNER: &[&str] = &[
-    "name",
-    "node",
-    "link",
-    "endpoints",
-    "interface",
-    "kind",
-    "zone",
-    "from",
-    "to",
-    "via",
-    "next_hop",
-    "rate",
-    "group",
-    "cost",
-    "capacity",
-    "latency",
-    "mtu",
-    "prefixes",
-    "loopbacks",
-    "addresses",
-    "srlg",
-    "affinity",
-    "drained",
-    "location",
-    "labels",
-];
-
-/// Budgets in their order.
-const SAFETY: &[&str] = &[
-    "max_hosts_per_step",
-    "max_prefixes_lost",
-    "max_link_load",
-    "canary",
-    "confirm_within",
-    "bake",
-    "link_up_hold",
 ];
 
 /// What to do besides the layout.
@@ -147,29 +108,53 @@ fn canonical(root: &mut Collection<'_>) {
     if !root.mapping {
         return;
     }
-    order(root, TOP);
+    order(root, |key| TOP.iter().position(|known| *known == key));
     for section in &mut root.entries {
         let name = section.key_text().to_owned();
         if name == "nodes" {
             spell_out_nodes(section);
         }
+        if let Some(key) = keys::TOP.known.iter().find(|key| key.name == name) {
+            arrange(&mut section.value, &key.takes);
+        }
         let Some(values) = section.value.collection_mut() else { continue };
         match name.as_str() {
-            "safety" => order(values, SAFETY),
-            "defaults" | "addressing" => order(values, INNER),
             "nodes" => values.entries.sort_by(|a, b| a.key_text().cmp(b.key_text())),
+            "links" => {
+                values.entries.iter_mut().for_each(sort_endpoints);
+                values.entries.sort_by_cached_key(|entry| ends(&entry.value));
+            }
             _ => {}
         }
-        for entry in &mut values.entries {
-            let Some(fields) = entry.value.collection_mut() else { continue };
-            order(fields, INNER);
-            if name == "links" {
-                order_link(fields);
+    }
+}
+
+/// Puts keys into the order of the format's table, and values of a link's two ends into the order of their nodes.
+fn arrange(node: &mut Node<'_>, takes: &Type) {
+    if let Type::Either(one, other) = takes {
+        arrange(node, one);
+        arrange(node, other);
+    }
+    let Some(values) = node.collection_mut() else { return };
+    let inner = match takes {
+        Type::Object(shape) | Type::OneKey(shape) if values.mapping => {
+            order(values, |key| shape.names().position(|known| known == key));
+            for entry in &mut values.entries {
+                if let Some(key) = shape.known.iter().find(|key| key.name == entry.key_text()) {
+                    arrange(&mut entry.value, &key.takes);
+                }
             }
+            return;
         }
-        if name == "links" {
-            values.entries.sort_by_cached_key(|entry| ends(&entry.value));
+        Type::ByEnd(inner) => {
+            values.entries.sort_by(|a, b| a.key_text().cmp(b.key_text()));
+            inner
         }
+        Type::List(inner, ..) | Type::Map(_, inner) => inner,
+        _ => return,
+    };
+    for entry in &mut values.entries {
+        arrange(&mut entry.value, inner);
     }
 }
 
@@ -184,19 +169,15 @@ fn spell_out_nodes(section: &mut Entry<'_>) {
     }
 }
 
-fn order_link(fields: &mut Collection<'_>) {
-    for field in &mut fields.entries {
-        let key = field.key_text().to_owned();
-        let Some(values) = field.value.collection_mut() else { continue };
-        match key.as_str() {
-            "endpoints" => values.entries.sort_by(|a, b| a.value.text().cmp(&b.value.text())),
-            "cost" | "addresses" => values.entries.sort_by(|a, b| a.key_text().cmp(b.key_text())),
-            _ => {}
-        }
+fn sort_endpoints(link: &mut Entry<'_>) {
+    let Some(fields) = link.value.collection_mut() else { return };
+    let endpoints = fields.get_mut("endpoints").and_then(|field| field.value.collection_mut());
+    if let Some(endpoints) = endpoints {
+        endpoints.entries.sort_by(|a, b| a.value.text().cmp(&b.value.text()));
     }
 }
 
-/// The two ends of a link whose fields are in order.
+/// The two ends of a link, sorted before.
 fn ends(link: &Node<'_>) -> Vec<String> {
     let fields = link.collection().map_or(&[][..], |fields| &fields.entries);
     let endpoints = fields.iter().find(|field| field.key_text() == "endpoints");
@@ -204,13 +185,9 @@ fn ends(link: &Node<'_>) -> Vec<String> {
     items.iter().map(|item| item.value.text().unwrap_or_default().to_owned()).collect()
 }
 
-/// Known keys in their order, then unknown ones in the file's order.
-fn order(mapping: &mut Collection<'_>, keys: &[&str]) {
-    if mapping.mapping {
-        mapping
-            .entries
-            .sort_by_key(|entry| keys.iter().position(|key| *key == entry.key_text()).unwrap_or(keys.len()));
-    }
+/// Keys by their rank; those without one come last, in the file's order.
+fn order(mapping: &mut Collection<'_>, rank: impl Fn(&str) -> Option<usize>) {
+    mapping.entries.sort_by_key(|entry| rank(entry.key_text()).unwrap_or(usize::MAX));
 }
 
 /// Adds what is missing of each node's loopbacks.

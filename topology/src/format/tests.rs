@@ -1,3 +1,5 @@
+//! The layout on a commented file, on generated files in any style, and on damaged ones.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 
@@ -200,7 +202,8 @@ const SNIPPETS: [&str; 20] = [
     "\n...\n", "%", "\r", ",",
 ];
 
-const SAMPLES: [&str; 5] = [
+const SAMPLES: [&str; 6] = [
+    include_str!("../../files/everything.yaml"),
     include_str!("../../files/abilene.yaml"),
     include_str!("../../files/leaf-spine.yaml"),
     include_str!("../../files/line.yaml"),
@@ -286,5 +289,15 @@ fn json_crlf_and_a_byte_order_mark_are_laid_out_like_the_rest() {
     assert_eq!(
         formatted(text),
         "\"version\": 1\n\"name\": \"x\"\n\n\"nodes\":\n  \"a\": { \"prefixes\": [] }\n  \"b\": {}\n"
+    );
+}
+
+#[test]
+fn each_document_of_a_file_keeps_its_own() {
+    let text = "# one\n--- # of two\nname: x\nversion: 1\n# done\n---\n# two\nlinks: [{endpoints: [b:e, a:e]}]\nnodes: {b: {}, a: {}} # both\n...\n# end\n";
+    assert_eq!(
+        formatted(text),
+        "version: 1\n# one\n# of two\nname: x\n# done\n---\nnodes:  # both\n  a: {}\n  b: {}\n\n# two\nlinks:\n  \
+         - { endpoints: [a:e, b:e] }\n\n# end\n"
     );
 }

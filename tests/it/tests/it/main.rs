@@ -7,6 +7,7 @@
 )]
 
 mod cli;
+mod format;
 mod igp;
 mod lab_main;
 mod lab_verbs;
