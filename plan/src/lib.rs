@@ -22,6 +22,7 @@ pub mod load;
 pub mod network;
 pub mod objects;
 pub mod order;
+mod origins;
 mod paths;
 pub mod program;
 pub mod proof;

@@ -1,13 +1,14 @@
 //! Compiling: a topology and the facts about it to one program per host.
 
 use crate::backup::Risks;
+use crate::origins::{self, Destination, Leg, Origin};
 use crate::paths::Paths;
 use crate::program::{
     ClassRoute, GROUP_IDS, Group, METRIC_BACKUP, METRIC_PRIMARY, Member, NEXTHOP_IDS, Nexthop, Settings,
     TABLE_MAIN,
 };
 use crate::spf::Cores;
-use crate::{ClassId, Digest, Facts, PrefixTable, Program, backup, class, digest, settings};
+use crate::{ClassId, Digest, Facts, PrefixTable, Program, backup, digest, settings};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -52,13 +53,13 @@ pub fn compile(topology: &Topology, facts: &Facts) -> Network {
 
 /// [`compile`] on the given cores; the result does not depend on them.
 pub fn compile_on(topology: &Topology, facts: &Facts, cores: Cores) -> Network {
-    let ids = class::ids(topology);
-    let table = Arc::new(class::table(topology, &ids));
+    let (table, destinations) = origins::destinations(topology);
+    let table = Arc::new(table);
     let table_digest = table.digest();
     let paths = Paths::new(topology, facts, cores);
     let risks = Risks::new(topology);
     let backups = Backups::new(&paths, &risks, cores);
-    let destinations = Destinations::new(&ids);
+    let destinations = Destinations::new(topology, facts, destinations);
     let program = |(at, (node, settings)): (usize, (&Node, Settings))| {
         let at = NodeIndex(at as u32);
         let routes = HostRoutes::new(&paths, &backups, &destinations, at.0);
@@ -74,14 +75,16 @@ pub fn compile_on(topology: &Topology, facts: &Facts, cores: Cores) -> Network {
     Network { table, table_digest, programs, digests }
 }
 
-/// All destinations, sorted by class.
-struct Destinations(Vec<(ClassId, u32)>);
+/// All destinations with the places that count, sorted by class.
+struct Destinations(Vec<(Destination, Vec<Origin>)>);
 
 impl Destinations {
-    fn new(ids: &[ClassId]) -> Destinations {
-        let mut sorted: Vec<(ClassId, u32)> = ids.iter().copied().zip(0..).collect();
-        sorted.sort_unstable();
-        Destinations(sorted)
+    fn new(topology: &Topology, facts: &Facts, all: Vec<Destination>) -> Destinations {
+        let with_living = |destination: Destination| {
+            let living = origins::living(topology, facts, &destination);
+            (destination, living)
+        };
+        Destinations(all.into_iter().map(with_living).collect())
     }
 }
 
@@ -121,8 +124,8 @@ impl Backups {
 /// One host's routes while sets of next hops are still sets of links.
 #[derive(Default)]
 struct HostRoutes {
-    /// Links that packets leave by, sorted -> position of that set in the order of first use.
-    sets: BTreeMap<Vec<u32>, usize>,
+    /// What packets leave by, sorted -> position of that set in the order of first use.
+    sets: BTreeMap<Vec<Leg>, usize>,
     /// (class, metric, position of the set).
     routes: Vec<(ClassId, u32, usize)>,
 }
@@ -131,25 +134,36 @@ impl HostRoutes {
     /// The routes of host `from`, sorted by class and metric.
     fn new(paths: &Paths, backups: &Backups, destinations: &Destinations, from: u32) -> HostRoutes {
         let mut host = HostRoutes::default();
-        let mut links = Vec::new();
-        for (class, to) in destinations.0.iter().copied().filter(|(_, to)| *to != from) {
+        let mut legs = Vec::new();
+        for (destination, living) in &destinations.0 {
+            let class = destination.id;
+            let Some(to) = destination.node() else {
+                if let Some((legs, backup)) = origins::way(paths, living, from) {
+                    host.add(class, METRIC_PRIMARY, &legs);
+                    backup.iter().for_each(|backup| host.add(class, METRIC_BACKUP, &[*backup]));
+                }
+                continue;
+            };
+            if to == from {
+                continue;
+            }
             let Some(field) = paths.field(from, to) else { continue };
-            links.clear();
-            links.extend(field.next_hops(from, to).map(|edge| edge.link));
-            host.add(class, METRIC_PRIMARY, &links);
+            legs.clear();
+            legs.extend(field.next_hops(from, to).map(|edge| Leg::Link(edge.link)));
+            host.add(class, METRIC_PRIMARY, &legs);
             if let Some(backup) = backups.link(from, to) {
-                host.add(class, METRIC_BACKUP, &[backup]);
+                host.add(class, METRIC_BACKUP, &[Leg::Link(backup)]);
             }
         }
         host
     }
 
-    fn add(&mut self, class: ClassId, metric: u32, links: &[u32]) {
-        let set = match self.sets.get(links) {
+    fn add(&mut self, class: ClassId, metric: u32, legs: &[Leg]) {
+        let set = match self.sets.get(legs) {
             Some(set) => *set,
             None => {
                 let set = self.sets.len();
-                self.sets.insert(links.to_vec(), set);
+                self.sets.insert(legs.to_vec(), set);
                 set
             }
         };
@@ -158,14 +172,14 @@ impl HostRoutes {
 
     /// Gives next hops and groups their ids and puts the program together.
     fn into_program(self, topology: &Topology, at: NodeIndex, node: &Node, settings: Settings) -> Program {
-        let (nexthops, nexthop_of_link) =
+        let (nexthops, nexthop_of_leg) =
             nexthops(topology, at, self.sets.keys().flatten().copied().collect());
         let mut sets: Vec<(Vec<Member>, usize)> = self
             .sets
             .into_iter()
-            .map(|(links, set)| {
+            .map(|(legs, set)| {
                 let mut members: Vec<Member> =
-                    links.iter().map(|link| Member { nexthop: nexthop_of_link[link], weight: 1 }).collect();
+                    legs.iter().map(|leg| Member { nexthop: nexthop_of_leg[leg], weight: 1 }).collect();
                 members.sort_unstable();
                 (members, set)
             })
@@ -206,29 +220,35 @@ impl HostRoutes {
     }
 }
 
-/// Next hops over `links`, sorted by id, and link -> id.
-fn nexthops(topology: &Topology, at: NodeIndex, links: BTreeSet<u32>) -> (Vec<Nexthop>, BTreeMap<u32, u32>) {
-    let mut hops: Vec<(&str, IpAddr, u32)> = links
+/// Next hops over `legs`, sorted by id, and leg -> id.
+fn nexthops(topology: &Topology, at: NodeIndex, legs: BTreeSet<Leg>) -> (Vec<Nexthop>, BTreeMap<Leg, u32>) {
+    let mut hops: Vec<(&str, IpAddr, Leg)> = legs
         .into_iter()
-        .map(|position| {
-            let link = &topology.links[position as usize];
-            let own = usize::from(link.ends[0].node != at);
-            (link.ends[own].interface.as_str(), IpAddr::V6(link.ends[1 - own].link_local), position)
+        .map(|leg| match leg {
+            Leg::Link(position) => {
+                let link = &topology.links[position as usize];
+                let own = usize::from(link.ends[0].node != at);
+                (link.ends[own].interface.as_str(), IpAddr::V6(link.ends[1 - own].link_local), leg)
+            }
+            Leg::Exit(position) => {
+                let external = &topology.external[position as usize];
+                (external.interface.as_str(), external.next_hop, leg)
+            }
         })
         .collect();
     hops.sort_unstable();
     let mut taken = BTreeSet::new();
-    let mut id_of_link = BTreeMap::new();
+    let mut id_of_leg = BTreeMap::new();
     let mut nexthops: Vec<Nexthop> = hops
         .into_iter()
-        .map(|(interface, gateway, link)| {
+        .map(|(interface, gateway, leg)| {
             let id = free_id(digest::of_next_hop(interface, gateway), &NEXTHOP_IDS, &mut taken);
-            id_of_link.insert(link, id);
+            id_of_leg.insert(leg, id);
             Nexthop { id, interface: interface.to_string(), gateway }
         })
         .collect();
     nexthops.sort_unstable_by_key(|nexthop| nexthop.id);
-    (nexthops, id_of_link)
+    (nexthops, id_of_leg)
 }
 
 /// An id out of `range` that follows from `hash`; where it is taken, the next free one. Callers go through

@@ -70,6 +70,11 @@ impl Paths {
         self.down[edge.link as usize]
     }
 
+    /// Whether a graph that [`Paths::field`] gave is that of the living links.
+    pub(crate) fn is_living(&self, field: &Field) -> bool {
+        std::ptr::eq(field, &self.living)
+    }
+
     /// The graph and distances by which `from` routes to `to`; `None` where not even all links would do.
     pub(crate) fn field(&self, from: u32, to: u32) -> Option<&Field> {
         if self.living.distance(from, to) != UNREACHABLE {

@@ -43,6 +43,13 @@ const INTERFACE_SYSCTLS: [(&str, &str, &str); 8] = [
     ("net.ipv6.conf", "accept_ra", "0"),
 ];
 
+/// Sysctls of an uplink.
+const UPLINK_SYSCTLS: [(&str, &str, &str); 3] = [
+    ("net.ipv4.conf", "forwarding", "1"),
+    ("net.ipv4.conf", "rp_filter", "0"),
+    ("net.ipv6.conf", "forwarding", "1"),
+];
+
 /// Settings of every node, in the order of the nodes.
 pub(crate) fn settings(topology: &Topology) -> Vec<Settings> {
     let mut all: Vec<Settings> = topology
@@ -60,6 +67,16 @@ pub(crate) fn settings(topology: &Topology) -> Vec<Settings> {
             let NodeIndex(node) = link.ends[own].node;
             add_end(&mut all[node as usize], link, &link.ends[own], &link.ends[far]);
         }
+    }
+    for external in &topology.external {
+        let settings = &mut all[external.node.0 as usize];
+        // Forwarding alone: how the uplink gets its addresses is its owner's business.
+        let escaped = external.interface.replace('.', "/");
+        for (before, after, value) in UPLINK_SYSCTLS {
+            settings.sysctls.insert(format!("{before}.{escaped}.{after}"), value.to_string());
+        }
+        let (interface, address) = (external.interface.clone(), external.next_hop);
+        settings.neighbours.push(Neighbour { interface, address });
     }
     for settings in &mut all {
         settings.addresses.sort_unstable();

@@ -6,5 +6,6 @@ mod checking;
 mod drains;
 pub(crate) mod fixture;
 mod laws;
+mod origins;
 mod routing;
 mod samples;
