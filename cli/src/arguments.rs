@@ -1,7 +1,9 @@
 //! The command line's words.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use topology::import;
 
 /// A software-defined-networking controller that fails static.
 #[derive(Debug, Parser)]
@@ -58,6 +60,11 @@ pub(crate) enum Command {
         after_help = "Example: ballast fmt *.yaml; ballast fmt --check *.yaml; ballast fmt - < net.yaml"
     )]
     Fmt(Fmt),
+    /// Make a topology file of another tool's file. Offline.
+    #[command(
+        after_help = "Example: ballast import lab.clab.yml -o net.yaml; ballast import Abilene.graphml --cost distance -o abilene.yaml --json"
+    )]
+    Import(Import),
     /// What would change: hosts, kernel writes, guards, steps.
     #[command(
         after_help = "Example: ballast plan old.yaml new.yaml; ballast plan new.yaml --against running --json"
@@ -134,6 +141,36 @@ pub(crate) struct Fmt {
     /// Write each node's loopbacks into the file, so that a new name or range cannot move them.
     #[arg(long)]
     pub(crate) pin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The other tool's file.
+    pub(crate) file: PathBuf,
+    /// What it is; guessed from content and name where nothing is said.
+    #[arg(long, value_parser = formats())]
+    pub(crate) format: Option<import::Format>,
+    /// What links cost; each format has a default, see docs/import.md.
+    #[arg(long, value_name = "RULE", value_parser = cost_rules())]
+    pub(crate) cost: Option<import::CostRule>,
+    /// The second file of a network: demands of REPETITA, latencies of Rocketfuel.
+    #[arg(long, value_name = "FILE", visible_alias = "latencies")]
+    pub(crate) demands: Option<PathBuf>,
+    /// Where the topology file goes; `-` is standard output, and so is nothing without --json.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Format,
+}
+
+fn formats() -> impl TypedValueParser<Value = import::Format> {
+    let words = PossibleValuesParser::new(import::Format::ALL.map(import::Format::name));
+    words.try_map(|word| word.parse::<import::Format>())
+}
+
+fn cost_rules() -> impl TypedValueParser<Value = import::CostRule> {
+    let words = PossibleValuesParser::new(import::CostRule::ALL.map(import::CostRule::name));
+    words.try_map(|word| word.parse::<import::CostRule>())
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod draw;
 mod exit;
 mod files;
 mod format;
+mod import;
 mod lab_verbs;
 mod load;
 mod look;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Check(check) if check.watch => watch::watch(&check),
         Command::Check(check) => offline::check(&check),
         Command::Fmt(files) => format::fmt(&files),
+        Command::Import(arguments) => import::import(&arguments),
         Command::Plan(plan) => offline::plan(&plan, &arguments.server),
         Command::Program(program) => offline::program(&program, &arguments.server),
         Command::Path(path) => offline::path(&path, &arguments.server),

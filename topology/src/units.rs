@@ -87,6 +87,31 @@ pub(crate) fn microdegrees(text: &str) -> Option<i64> {
     i64::try_from(sign * rounded).ok()
 }
 
+/// Bits per second in the largest unit that writes them exactly: `2500M` is `2.5G`.
+pub(crate) fn capacity_text(bps: u64) -> String {
+    spelled(bps, &[("T", 1_000_000_000_000), ("G", 1_000_000_000), ("M", 1_000_000), ("k", 1_000)])
+        .unwrap_or_else(|| format!("{bps}bps"))
+}
+
+/// Microseconds as `4.5ms` or `900us`.
+pub(crate) fn latency_text(us: u64) -> String {
+    spelled(us, &[("ms", 1_000)]).unwrap_or_else(|| format!("{us}us"))
+}
+
+/// `number` in the first unit that is not larger than it, with at most three decimals.
+fn spelled(number: u64, units: &[(&str, u64)]) -> Option<String> {
+    let (unit, factor) = units
+        .iter()
+        .find(|(_, factor)| number >= *factor && number.is_multiple_of((*factor / 1_000).max(1)))?;
+    let (whole, rest) = (number / factor, number % factor);
+    if rest == 0 {
+        return Some(format!("{whole}{unit}"));
+    }
+    let thousandths = rest / (factor / 1_000).max(1);
+    let fraction = format!("{thousandths:03}");
+    Some(format!("{whole}.{}{unit}", fraction.trim_end_matches('0')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +158,26 @@ mod tests {
             ("1111111111.1111111111", None),
         ] {
             assert_eq!(microdegrees(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same_quantity() {
+        for (bps, text) in [
+            (10_000_000_000, "10G"),
+            (2_500_000_000, "2.5G"),
+            (1_234_567_890, "1234567.89k"),
+            (64_000, "64k"),
+            (999, "999bps"),
+            (1_001, "1.001k"),
+            (45_000_001, "45000.001k"),
+        ] {
+            assert_eq!(capacity_text(bps), text);
+            assert_eq!(quantity(text, CAPACITY), Ok(bps));
+        }
+        for (us, text) in [(4_500, "4.5ms"), (900, "900us"), (0, "0us"), (12_000, "12ms")] {
+            assert_eq!(latency_text(us), text);
+            assert_eq!(quantity(text, LATENCY_US), Ok(us));
         }
     }
 

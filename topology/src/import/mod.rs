@@ -3,18 +3,349 @@
 //! A reader per format turns text into a [`Found`]: what the source says, in its own words and order, with
 //! nothing invented. What the source does not say (interfaces, costs, unique names) is one shared stage's
 //! business, as is the writing of the file. Pure: text in, text out.
+//!
+//! [`import`] ties the stages together: `guess` (which format), the reader, `fit` (what a topology file cannot
+//! hold), `names`, `cost`, `write`.
 
+mod containerlab;
+mod cost;
+mod fit;
 mod graphml;
+mod guess;
+mod names;
 mod net2plan;
+mod netbox;
 mod repetita;
 mod rocketfuel;
 mod sndlib;
 mod source;
 mod topohub;
+mod write;
 mod xml;
 
+use crate::diagnostic::Problems;
 use ipnetwork::IpNetwork;
+use std::fmt;
+use std::str::FromStr;
 use thiserror::Error;
+
+pub use cost::CostRule;
+
+/// Nodes that are named in a line for people; the others are counted.
+const NAMED_MAX: usize = 100;
+
+/// A format that can be imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    /// `.clab.yml` of containerlab.
+    Containerlab,
+    /// GraphML of the Internet Topology Zoo.
+    Graphml,
+    /// JSON of TopoHub (node-link form of NetworkX).
+    Topohub,
+    /// XML or native text of SNDlib.
+    Sndlib,
+    /// `.graph` of REPETITA, with `.demands` beside it.
+    Repetita,
+    /// Weights of Rocketfuel's maps, with latencies beside them.
+    Rocketfuel,
+    /// `.n2p` of Net2Plan.
+    Net2plan,
+    /// JSON as NetBox's REST API returns it.
+    Netbox,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Format; 8] = [
+        Format::Containerlab,
+        Format::Graphml,
+        Format::Topohub,
+        Format::Sndlib,
+        Format::Repetita,
+        Format::Rocketfuel,
+        Format::Net2plan,
+        Format::Netbox,
+    ];
+
+    /// Its word on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Containerlab => "containerlab",
+            Format::Graphml => "graphml",
+            Format::Topohub => "topohub",
+            Format::Sndlib => "sndlib",
+            Format::Repetita => "repetita",
+            Format::Rocketfuel => "rocketfuel",
+            Format::Net2plan => "net2plan",
+            Format::Netbox => "netbox",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Format::Containerlab => "containerlab",
+            Format::Graphml => "GraphML, Internet Topology Zoo",
+            Format::Topohub => "JSON, TopoHub",
+            Format::Sndlib => "SNDlib",
+            Format::Repetita => "REPETITA",
+            Format::Rocketfuel => "Rocketfuel",
+            Format::Net2plan => "Net2Plan",
+            Format::Netbox => "JSON, NetBox",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Format, String> {
+        let known = Format::ALL.into_iter().find(|format| format.name() == text);
+        known.ok_or_else(|| format!("the formats are {}", Format::ALL.map(Format::name).join(", ")))
+    }
+}
+
+/// What the caller decides instead of the importer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Guessed from content and name where nothing is said.
+    pub format: Option<Format>,
+    /// [`CostRule::default_of`] the format where nothing is said.
+    pub cost: Option<CostRule>,
+}
+
+/// A network as a topology file, and how it came about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// The topology file: version 1, commented.
+    pub text: String,
+    /// What it was read as.
+    pub format: Format,
+    /// What costs are made of.
+    pub cost: CostRule,
+    /// The source's key of each node and its name in the file, in the source's order.
+    pub nodes: Vec<(String, String)>,
+    /// The source's key of each link and its id in the file, in the source's order.
+    pub links: Vec<(String, String)>,
+    /// How many demands the file has.
+    pub demands: usize,
+    /// What the source does not say and the file must, a line for people each.
+    pub invented: Vec<String>,
+    /// What the source says and the file cannot, a line for people each.
+    pub dropped: Vec<String>,
+}
+
+/// Makes a topology file of another tool's file. `file_name` names the source in the file's header and helps to
+/// guess the format; `companion` is the second file of a network: demands for REPETITA, latencies for Rocketfuel.
+///
+/// Bounded in time and memory by [`crate::FILE_BYTES_MAX`] for either file.
+pub fn import(
+    file_name: &str,
+    bytes: &[u8],
+    companion: Option<&[u8]>,
+    options: Options,
+) -> Result<Import, ImportError> {
+    let text = text(bytes)?;
+    let companion = companion.map(self::text).transpose()?;
+    let format = options.format.map_or_else(|| guess::guess(file_name, text), Ok)?;
+    let mut found = read(format, file_name, text, companion)?;
+    if found.nodes.is_empty() {
+        let message = format!("there is no node in this file, read as {format}");
+        return Err(ImportError {
+            line: None,
+            message,
+            help: "check the file, or name its `--format`".to_owned(),
+        });
+    }
+    fit::fit(&mut found);
+    let costs = cost::costs(&found, format, options.cost)?;
+    let given = names::nodes(&found.nodes);
+    let ends: Vec<[(usize, Option<&str>); 2]> = found
+        .links
+        .iter()
+        .map(|link| [0, 1].map(|end| (link.ends[end], link.interfaces[end].as_deref())))
+        .collect();
+    let interfaces = names::interfaces(given.len(), &ends);
+    let loopbacks = fit::loopbacks(&found, &given);
+    let mut invented = std::mem::take(&mut found.invented);
+    invented.extend(renamed_nodes(&mut found, &given));
+    invented.extend(renamed_interfaces(&found, &given, &interfaces));
+    invented.extend(costs.invented.iter().cloned());
+    invented.extend(latencies(&found));
+    invented.extend(addressing(&loopbacks, &given));
+    let dropped = std::mem::take(&mut found.dropped);
+    let zones = names::distinct(found.nodes.iter().filter_map(|node| node.zone.as_deref()), "zone");
+    let network = network(&found, file_name);
+    let text = write::File {
+        source: file_name.rsplit('/').next().unwrap_or(file_name),
+        format: format.words(),
+        network: &network,
+        found: &found,
+        nodes: &given,
+        zones: &zones,
+        interfaces: &interfaces,
+        costs: &costs,
+        loopbacks: &loopbacks,
+        invented: &invented,
+        dropped: &dropped,
+    }
+    .text();
+    let links = found.links.iter().zip(&interfaces);
+    let links =
+        links.map(|(link, interfaces)| (link.source_index.clone(), link_id(link, &given, interfaces)));
+    Ok(Import {
+        text,
+        format,
+        cost: costs.rule,
+        links: links.collect(),
+        nodes: found.nodes.iter().map(|node| node.source_id.clone()).zip(given.iter().cloned()).collect(),
+        demands: found.demands.len(),
+        invented,
+        dropped,
+    })
+}
+
+/// The file as text; the same rules as for topology files.
+fn text(bytes: &[u8]) -> Result<&str, ImportError> {
+    let (sources, problems) = crate::read::sources(&[("", bytes)]);
+    let text = sources.first().map_or("", |source| source.text);
+    if problems.has_errors() { Err(first_problem(problems)) } else { Ok(text) }
+}
+
+/// The first of some problems.
+fn first_problem(problems: Problems) -> ImportError {
+    let (list, _) = problems.finish(&[]);
+    let first = list.into_iter().next();
+    let (line, message, help) = first.map_or_else(
+        || (None, "this file cannot be read".to_owned(), "check the file".to_owned()),
+        |problem| (Some(problem.line), problem.message, problem.help),
+    );
+    ImportError { line, message, help }
+}
+
+fn read(format: Format, file_name: &str, text: &str, companion: Option<&str>) -> Result<Found, ImportError> {
+    let alone = |found: Result<Found, ImportError>| match companion {
+        None => found,
+        Some(_) => Err(ImportError {
+            line: None,
+            message: format!("a second file beside this one is not part of the format {format}"),
+            help: "leave it out: REPETITA takes demands, Rocketfuel takes latencies".to_owned(),
+        }),
+    };
+    match format {
+        Format::Containerlab => alone(containerlab::read(text)),
+        Format::Graphml => alone(graphml::read(text)),
+        Format::Topohub => alone(topohub::read(text)),
+        Format::Sndlib => alone(sndlib::read(text)),
+        Format::Net2plan => alone(net2plan::read(text)),
+        Format::Netbox => alone(netbox::read(text)),
+        Format::Repetita => repetita::read(text, companion),
+        // Both files have the same layout: the name alone tells a lone file of latencies.
+        Format::Rocketfuel if companion.is_none() && file_name.contains("latenc") => {
+            rocketfuel::read(None, Some(text))
+        }
+        Format::Rocketfuel => rocketfuel::read(Some(text), companion),
+    }
+}
+
+/// The network's name: the source's, else the file's without what follows the first point.
+fn network(found: &Found, file_name: &str) -> String {
+    let file = file_name.rsplit('/').next().unwrap_or_default();
+    let stem = file.split('.').find(|part| !part.is_empty()).unwrap_or_default();
+    let names = [found.name.as_deref().unwrap_or_default(), stem].map(names::legal);
+    names.into_iter().find(|name| !name.is_empty()).unwrap_or_else(|| "network".to_owned())
+}
+
+/// `a:eth1--b:eth2`: the two ends sorted as text, as the reader of the file does.
+fn link_id(link: &FoundLink, given: &[String], interfaces: &[String; 2]) -> String {
+    let mut ends = [0, 1].map(|end| format!("{}:{}", given[link.ends[end]], interfaces[end]));
+    ends.sort();
+    ends.join("--")
+}
+
+/// A line for each node whose name is not its own; what it was called becomes a label.
+fn renamed_nodes(found: &mut Found, given: &[String]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut more = 0;
+    for (node, name) in found.nodes.iter_mut().zip(given) {
+        let words = names::words(node).to_owned();
+        if words == *name {
+            continue;
+        }
+        if lines.len() < NAMED_MAX {
+            lines.push(format!(
+                "name {name} of the node {} (key {})",
+                crate::diagnostic::quote(&words),
+                node.source_id
+            ));
+        } else {
+            more += 1;
+        }
+        let taken = node.labels.iter().any(|(key, _)| key == "source-name");
+        if !taken && crate::names::label_value(&words).is_ok() {
+            node.labels.push(("source-name".to_owned(), words));
+        }
+    }
+    if more > 0 {
+        lines.push(format!("names of {more} more nodes"));
+    }
+    lines
+}
+
+/// Interfaces that the source does not name, and those whose name is not allowed.
+fn renamed_interfaces(found: &Found, given: &[String], interfaces: &[[String; 2]]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let (mut unnamed, mut more) = (0, 0);
+    for (link, names) in found.links.iter().zip(interfaces) {
+        for end in 0..2 {
+            match &link.interfaces[end] {
+                Some(words) if *words == names[end] => {}
+                Some(words) if lines.len() < NAMED_MAX => {
+                    let (node, words) = (&given[link.ends[end]], crate::diagnostic::quote(words));
+                    lines.push(format!("interface {} of {node}, in the source {words}", names[end]));
+                }
+                Some(_) => more += 1,
+                None => unnamed += 1,
+            }
+        }
+    }
+    if more > 0 {
+        lines.push(format!("names of {more} more interfaces"));
+    }
+    if unnamed > 0 {
+        lines.push(format!("names of {unnamed} interfaces: eth1, eth2 and so on in the order of links"));
+    }
+    lines
+}
+
+/// Latencies that stand in the file, but not in the source.
+fn latencies(found: &Found) -> Option<String> {
+    let unstated = found.links.iter().filter(|link| link.latency_us.is_none());
+    let made = unstated.filter(|link| cost::latency_us(found, link).is_some()).count();
+    (made > 0).then(|| format!("latencies of {made} links: 5 us for each kilometre"))
+}
+
+fn addressing(loopbacks: &fit::Loopbacks, given: &[String]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some([v4, v6]) = &loopbacks.ranges {
+        lines.push(format!("loopback ranges {v4} and {v6}, since the defaults overlap with the network"));
+    }
+    for (at, pins) in &loopbacks.pins {
+        let pins: Vec<String> = pins.iter().map(ToString::to_string).collect();
+        lines.push(format!(
+            "loopback {} of {}: by its name it would be another node's",
+            pins.join(", "),
+            given[*at]
+        ));
+    }
+    lines
+}
 
 /// What a reader found. Positions in `links` and `demands` are those of `nodes`.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -9,6 +9,7 @@
 mod cli;
 mod format;
 mod igp;
+mod import;
 mod lab_main;
 mod lab_verbs;
 mod rest;
