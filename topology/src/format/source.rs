@@ -187,6 +187,7 @@ pub(super) fn refuse(problems: &mut Problems, place: Place, what: &str) {
 struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
+    empty: Vec<bool>,
 }
 
 impl<'t> Lines<'t> {
@@ -197,7 +198,10 @@ impl<'t> Lines<'t> {
             b'\r' => bytes.get(at + 1) != Some(&b'\n'),
             _ => false,
         });
-        Lines { text, starts: std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect() }
+        let starts: Vec<usize> = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
+        let ends = starts.iter().skip(1).copied().chain([text.len()]);
+        let empty = starts.iter().zip(ends).map(|(start, end)| text[*start..end].trim().is_empty()).collect();
+        Lines { text, starts, empty }
     }
 
     /// Line from 0.
@@ -214,7 +218,7 @@ impl<'t> Lines<'t> {
     /// Whether the line above the one at `offset` is there and empty.
     fn blank_above(&self, offset: usize) -> bool {
         let line = self.line(offset);
-        line > 0 && self.text[self.starts[line - 1]..self.starts[line]].trim().is_empty()
+        line > 0 && self.empty[line - 1]
     }
 }
 
@@ -293,7 +297,8 @@ impl<'t> Builder<'t> {
     fn begin(&mut self, mapping: bool, style: StructureStyle, start: usize) {
         let flow = style == StructureStyle::Flow;
         let brackets = flow && self.text[start..].starts_with(['[', '{']);
-        let column = self.lines.place(start).1;
+        // Only blocks need it, and these start lines: counting along one endless line of JSON would take for ever.
+        let column = if flow { 0 } else { self.lines.place(start).1 };
         let extent = Extent { start, end: start, column, brackets, flow };
         let collection = Collection { mapping, entries: Vec::new(), tail: Vec::new() };
         self.open.push(Open { extent, collection, key: None });
