@@ -86,6 +86,9 @@ pub(crate) enum Command {
     /// The JSON Schema of topology files, for editors; or the reference of all keys. Offline.
     #[command(after_help = "Example: ballast schema > topology.schema.json; ballast schema --reference")]
     Schema(Schema),
+    /// What hosts do on their own when a link fails, and how much of the network that covers. Offline.
+    #[command(after_help = "Example: ballast backups topology/files/abilene.yaml --host seattle")]
+    Backups(Backups),
     /// Make a topology file the network's intent.
     #[command(after_help = "Example: ballast apply net.yaml --reason 'second uplink' --wait --timeout 60")]
     Apply(Apply),
@@ -229,6 +232,20 @@ pub(crate) struct Load {
     /// nodes' numbers of links), or a file: `from,to,rate` a line, or REPETITA's `.demands`.
     #[arg(long, value_name = "uniform|degree|FILE")]
     pub(crate) demands: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backups {
+    /// The topology file.
+    pub(crate) file: PathBuf,
+    /// Only what this host does; the coverage is still that of the network.
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// Only what is done for packets to this node.
+    #[arg(long)]
+    pub(crate) destination: Option<String>,
     #[command(flatten)]
     pub(crate) format: Format,
 }

@@ -3,6 +3,7 @@
 
 mod apply;
 mod arguments;
+mod backups;
 mod client;
 mod draw;
 mod exit;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Draw(draw) => draw::draw(&draw),
         Command::Load(load) => load::load(&load),
         Command::Schema(schema) => offline::schema(&schema),
+        Command::Backups(backups) => backups::backups(&backups),
         Command::Apply(apply) => apply::apply(&apply, &arguments.server),
         Command::Status(format) => look::status(format, &arguments.server),
         Command::Hosts(format) => look::hosts(format, &arguments.server),

@@ -174,14 +174,16 @@ pub fn backups(topology: &Topology, coverage: &Coverage) -> rest::BackupsDocumen
             Kind::Ecmp => "ecmp",
             Kind::Lfa => "lfa",
             Kind::Detour => "detour",
+            Kind::Bypass => "bypass",
         }
         .to_string(),
         via: entry.hops.first().map_or_else(String::new, |first| node(*first)),
         via_link: link(entry.via),
         hops: entry.hops.iter().map(|hop| node(*hop)).collect(),
-        installed: entry.kind != Kind::Detour,
+        installed: matches!(entry.kind, Kind::Ecmp | Kind::Lfa),
         protects_node: entry.protects_node,
         protects_srlgs: entry.protects_groups,
+        overhead_bytes: entry.overhead_bytes,
     };
     let case = |case: &plan::backup::Unprotected| rest::UnprotectedCase {
         host: node(case.host),
@@ -197,6 +199,7 @@ pub fn backups(topology: &Topology, coverage: &Coverage) -> rest::BackupsDocumen
             possible: coverage.possible,
             turn_interfaces: coverage.turn_interfaces,
             turn_entries: coverage.turn_entries,
+            tunnels: coverage.tunnels,
         },
         entries: coverage.entries.iter().map(entry).collect(),
         unprotected: coverage.unprotected.iter().map(case).collect(),

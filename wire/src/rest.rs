@@ -558,7 +558,7 @@ pub struct BackupsDocument {
 pub struct BackupCoverage {
     /// By equal-cost next hops and loop-free alternates: what programs install.
     pub lfa: f64,
-    /// By detours over the incoming interface as well, which are not installed yet.
+    /// By detours and bypasses as well, which are not installed yet.
     pub all: f64,
     /// Where the destination is still connected without the link.
     pub possible: f64,
@@ -566,6 +566,8 @@ pub struct BackupCoverage {
     pub turn_interfaces: usize,
     /// Destinations in all these tables together.
     pub turn_entries: usize,
+    /// Tunnels for the bypasses.
+    pub tunnels: usize,
 }
 
 /// One repair.
@@ -577,20 +579,22 @@ pub struct BackupEntry {
     pub destination: String,
     /// The link that fails.
     pub link: String,
-    /// `ecmp`, `lfa` or `detour`.
+    /// `ecmp`, `lfa`, `detour` (forwarding by incoming interface) or `bypass` (a tunnel to the node behind the link).
     pub kind: String,
     /// The next node.
     pub via: String,
     /// The link to it.
     pub via_link: String,
-    /// Nodes from the next one to the one that forwards as ever; one node but for detours.
+    /// Nodes from the next one to the one that forwards as ever; only one for `ecmp` and `lfa`.
     pub hops: Vec<String>,
-    /// Whether the kernels have it: false for detours.
+    /// Whether programs carry it: false for detours and bypasses.
     pub installed: bool,
     /// Whether packets also avoid the node behind the failed link.
     pub protects_node: bool,
     /// Whether packets meet no link of the failed one's shared-risk groups.
     pub protects_srlgs: bool,
+    /// By how many bytes packets grow on the way.
+    pub overhead_bytes: u32,
 }
 
 /// A failure that nobody repairs on his own.

@@ -1,8 +1,9 @@
 //! How much of a network is repaired before anybody computes anything, by which means, and what no means can.
 
 use super::alternates;
+use super::bypasses::{Bypasses, overhead_bytes};
 use super::detours;
-use super::faults::{Risks, Towards};
+use super::faults::{Risks, Towards, Way};
 use crate::Facts;
 use crate::graph::Graph;
 use crate::paths::{Paths, UNREACHABLE};
@@ -19,7 +20,7 @@ use topology::{LinkIndex, NodeIndex, Topology};
 pub struct Coverage {
     /// By equal-cost next hops and loop-free alternates: what programs install.
     pub lfa: f64,
-    /// By detours as well. They need forwarding by incoming interface, which programs do not have yet.
+    /// By detours and bypasses as well, which programs do not have yet.
     pub all: f64,
     /// Where the destination is still connected without the link: the most that any repair can reach.
     pub possible: f64,
@@ -27,6 +28,8 @@ pub struct Coverage {
     pub turn_interfaces: usize,
     /// Entries (destinations) in all these tables.
     pub turn_entries: usize,
+    /// Tunnels for the bypasses: one per host and link.
+    pub tunnels: usize,
     /// All repairs, sorted by host, destination and link.
     pub entries: Vec<Entry>,
     /// All cases without a repair, in the same order.
@@ -42,6 +45,8 @@ pub enum Kind {
     Lfa,
     /// A detour by forwarding on the incoming interface: not installed.
     Detour,
+    /// A tunnel to the node behind the link: not installed.
+    Bypass,
 }
 
 /// One repair: what `host` does with packets for `destination` when `link` is gone.
@@ -63,6 +68,8 @@ pub struct Entry {
     pub protects_node: bool,
     /// Whether packets meet no link that shares a risk group with the failed one.
     pub protects_groups: bool,
+    /// By how many bytes packets grow on the way: what links' MTUs must have to spare.
+    pub overhead_bytes: u32,
 }
 
 /// One case without a repair.
@@ -86,7 +93,8 @@ pub fn coverage(topology: &Topology) -> Coverage {
     let nodes = topology.nodes.len() as u32;
     let mut sums = Sums::default();
     let (mut entries, mut unprotected) = (Vec::new(), Vec::new());
-    let (mut interfaces, mut turn_entries) = (BTreeSet::new(), 0);
+    let (mut interfaces, mut turn_entries, mut tunnels) = (BTreeSet::new(), 0, BTreeSet::new());
+    let mut bypasses = Bypasses::default();
     for to in 0..nodes {
         // Without facts there is one graph.
         let Some(field) = (0..nodes).find_map(|from| paths.field(from, to)) else { continue };
@@ -95,14 +103,23 @@ pub fn coverage(topology: &Topology) -> Coverage {
         alternates::choose(&mut towards, hosts(), |_| false);
         let has_alternate: Vec<bool> = towards.ways.iter().map(Option::is_some).collect();
         let turns = detours::choose(&mut towards);
+        bypasses.choose(&mut towards);
         let arcs: BTreeSet<_> = turns.onward.keys().chain(&turns.guarded).copied().collect();
         turn_entries += arcs.len();
         interfaces.extend(arcs);
         for from in hosts() {
-            let case = Case { from, installed: has_alternate[from as usize], bridges: &bridges };
+            let kind = |way: &Way| match (has_alternate[from as usize], way.segments) {
+                (true, _) => Kind::Lfa,
+                (false, 0) => Kind::Detour,
+                (false, _) => Kind::Bypass,
+            };
+            let backup = towards.ways[from as usize].as_ref().map(|way| (kind(way), way.clone()));
+            let case = Case { from, backup, bridges: &bridges };
             case.count(&towards, &mut sums, &mut entries, &mut unprotected);
         }
     }
+    let tunnelled = entries.iter().filter(|entry| entry.kind == Kind::Bypass);
+    tunnels.extend(tunnelled.map(|entry| (entry.host, entry.link)));
     entries.sort_by_key(|entry| (entry.host, entry.destination, entry.link));
     unprotected.sort_by_key(|case| (case.host, case.destination, case.link));
     let share = |sum: f64| if sums.pairs == 0 { 1.0 } else { sum / sums.pairs as f64 };
@@ -112,6 +129,7 @@ pub fn coverage(topology: &Topology) -> Coverage {
         possible: share(sums.possible),
         turn_interfaces: interfaces.len(),
         turn_entries,
+        tunnels: tunnels.len(),
         entries,
         unprotected,
     }
@@ -128,8 +146,8 @@ struct Sums {
 /// A host and all its primary links towards one destination.
 struct Case<'a> {
     from: u32,
-    /// Whether its backup is an alternate.
-    installed: bool,
+    /// What it does without its only next hop.
+    backup: Option<(Kind, Way)>,
     bridges: &'a [bool],
 }
 
@@ -151,34 +169,28 @@ impl Case<'_> {
             if possible {
                 sums.possible += weight;
             }
-            let (kind, hops, via) = if let Some(other) = legs.iter().find(|other| other.link != leg.link) {
-                (Kind::Ecmp, vec![(other.link, other.to)], other.link)
-            } else if let Some(way) = &towards.ways[self.from as usize] {
-                let kind = if self.installed { Kind::Lfa } else { Kind::Detour };
-                (kind, way.hops().collect(), way.link)
-            } else {
+            let others: Vec<Way> =
+                legs.iter().filter(|other| other.link != leg.link).map(|other| Way::over(other)).collect();
+            let way = self.backup.as_ref().map(|(kind, way)| (*kind, std::slice::from_ref(way)));
+            let found = if others.is_empty() { way } else { Some((Kind::Ecmp, &others[..])) };
+            let Some((kind, ways @ [first, ..])) = found else {
                 unprotected.push(Unprotected { host, destination, link, possible });
                 continue;
             };
             sums.all += weight;
-            if kind != Kind::Detour {
+            if matches!(kind, Kind::Ecmp | Kind::Lfa) {
                 sums.lfa += weight;
             }
-            let ways: Vec<Vec<(u32, u32)>> = match kind {
-                Kind::Ecmp => (legs.iter().filter(|other| other.link != leg.link))
-                    .map(|other| vec![(other.link, other.to)])
-                    .collect(),
-                Kind::Lfa | Kind::Detour => vec![hops.clone()],
-            };
             entries.push(Entry {
                 host,
                 destination,
                 link,
                 kind,
-                via: LinkIndex(via),
-                hops: hops.iter().map(|(_, node)| NodeIndex(*node)).collect(),
-                protects_node: ways.iter().all(|hops| towards.avoids_node(leg.to, hops)),
-                protects_groups: ways.iter().all(|hops| towards.avoids_groups_of(leg.link, hops)),
+                via: LinkIndex(first.link),
+                hops: first.hops().map(|(_, node)| NodeIndex(node)).collect(),
+                protects_node: ways.iter().all(|way| towards.avoids_node(leg.to, way)),
+                protects_groups: ways.iter().all(|way| towards.avoids_groups_of(leg.link, way)),
+                overhead_bytes: overhead_bytes(first.segments),
             });
         }
     }

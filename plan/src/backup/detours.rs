@@ -129,7 +129,7 @@ fn ways(towards: &Towards<'_>, turns: &Turns, host: u32, primary: &Edge) -> Vec<
 /// Whether the far end of the edge would use it to send to `node`.
 fn is_against_flow(towards: &Towards<'_>, edge: &Edge, node: u32) -> bool {
     let own = towards.field.distance(edge.to, towards.to);
-    let through = towards.field.distance(node, towards.to).saturating_add(u64::from(edge.cost_back));
+    let through = towards.field.distance(node, towards.to).saturating_add(edge.cost_back);
     own == through && own != UNREACHABLE
 }
 
@@ -173,7 +173,7 @@ impl Climb {
             }
             let climbed = Edge { to: node, ..*leg };
             let drained = below.drained + u32::from(towards.risks.avoids(&climbed, towards.to));
-            let cost = below.cost.saturating_add(u64::from(leg.cost_back));
+            let cost = below.cost.saturating_add(leg.cost_back);
             if (drained, cost) < (found.drained, found.cost) || found.by.is_none() {
                 found = Reached { cost, drained, by: Some((arc, leg.to)), ..found };
             }
@@ -208,11 +208,12 @@ impl Climb {
             shares_risk: shares || towards.meets_groups_of(self.primary, exit),
             protects_node: Reverse(rest < through),
             downstream: Reverse(rest < field.distance(host, to)),
-            cost: reached.cost.saturating_add(u64::from(edge.cost)).saturating_add(rest),
+            cost: reached.cost.saturating_add(edge.cost).saturating_add(rest),
             link: edge.link,
         };
         let drained = reached.drained + u32::from(risks.avoids(edge, to));
-        let way = Way { link: hops[0].0, next: hops[0].1, rest: hops[1..].to_vec(), guarded: false };
+        let way =
+            Way { link: hops[0].0, next: hops[0].1, rest: hops[1..].to_vec(), guarded: false, segments: 0 };
         ((drained, rank), way)
     }
 }

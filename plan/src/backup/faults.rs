@@ -38,6 +38,9 @@ pub(crate) struct Way {
     pub(crate) rest: Vec<(u32, u32)>,
     /// Whether the last node may use nothing but its own next hops for these packets: no second backup.
     pub(crate) guarded: bool,
+    /// Segments of the tunnel to the last node; 0 without a tunnel. What the rest says of a tunnel is one of the
+    /// ways that it may take.
+    pub(crate) segments: u32,
 }
 
 /// One destination: the distances to it and what was chosen so far.
@@ -95,8 +98,18 @@ impl Risks {
         node.into_iter().chain(self.groups[primary.link as usize].iter().map(|group| Fault::Group(*group)))
     }
 
+    /// Whether packets that go `way` certainly die on it under the fault.
+    fn is_cut(&self, fault: Fault, way: &Way) -> bool {
+        let is_hit = |(link, far)| self.is_hit(fault, link, far);
+        if way.segments > 0 {
+            is_hit((way.link, way.next)) || fault == Fault::Node(way.exit())
+        } else {
+            way.hops().any(is_hit)
+        }
+    }
+
     /// Whether the link to `far` is gone under the fault.
-    pub(crate) fn is_hit(&self, fault: Fault, link: u32, far: u32) -> bool {
+    fn is_hit(&self, fault: Fault, link: u32, far: u32) -> bool {
         match fault {
             Fault::Node(node) => far == node,
             Fault::Group(group) => self.groups[link as usize].binary_search(&group).is_ok(),
@@ -107,7 +120,7 @@ impl Risks {
 impl Way {
     /// A way over one edge.
     pub(crate) fn over(edge: &Edge) -> Way {
-        Way { link: edge.link, next: edge.to, rest: Vec::new(), guarded: false }
+        Way { link: edge.link, next: edge.to, rest: Vec::new(), guarded: false, segments: 0 }
     }
 
     /// The node that forwards these packets as any others.
@@ -186,26 +199,25 @@ impl<'a> Towards<'a> {
         self.risks.groups[link as usize].iter().any(|group| self.meets(Fault::Group(*group), node))
     }
 
-    /// Whether packets over these links, and then from the last node on, never pass `node`.
-    pub(crate) fn avoids_node(&self, node: u32, hops: &[(u32, u32)]) -> bool {
-        let passes = |(_, far): &(u32, u32)| *far == node;
-        !hops.iter().any(passes) && hops.last().is_none_or(|(_, exit)| !self.meets(Fault::Node(node), *exit))
+    /// Whether packets that go `way` never pass `node`.
+    pub(crate) fn avoids_node(&self, node: u32, way: &Way) -> bool {
+        !way.hops().any(|(_, far)| far == node) && !self.meets(Fault::Node(node), way.exit())
     }
 
-    /// Whether packets over these links, and then from the last node on, meet no group of `link`.
-    pub(crate) fn avoids_groups_of(&self, link: u32, hops: &[(u32, u32)]) -> bool {
-        let shares = |(used, _): &(u32, u32)| self.risks.share(link, *used);
-        !hops.iter().any(shares) && hops.last().is_none_or(|(_, exit)| !self.meets_groups_of(link, *exit))
+    /// Whether packets that go `way` certainly meet no group of `link`.
+    pub(crate) fn avoids_groups_of(&self, link: u32, way: &Way) -> bool {
+        let is_known = way.segments == 0 || self.risks.groups[link as usize].is_empty();
+        let shares = way.hops().any(|(used, _)| self.risks.share(link, used));
+        is_known && !shares && !self.meets_groups_of(link, way.exit())
     }
 
     /// Whether packets of `from` that go `way` instead of over `primary` could come back to `from`, under any
     /// fault that takes the primary away. Sees the ways that were chosen so far.
     pub(crate) fn comes_back(&mut self, from: u32, primary: &Edge, way: &Way) -> bool {
         let risks = self.risks;
-        risks.faults(primary, self.to).any(|fault| {
-            let alive = way.hops().all(|(link, far)| !risks.is_hit(fault, link, far));
-            alive && self.reaches(fault, way, from)
-        })
+        risks
+            .faults(primary, self.to)
+            .any(|fault| !risks.is_cut(fault, way) && self.reaches(fault, way, from))
     }
 
     /// Whether packets that have come `way` can get to `wanted` under the fault.
@@ -228,7 +240,7 @@ impl<'a> Towards<'a> {
             if stack.len() == before
                 && may_fall_back
                 && let Some(way) = &self.ways[node as usize]
-                && way.hops().all(|(link, far)| !self.risks.is_hit(fault, link, far))
+                && !self.risks.is_cut(fault, way)
             {
                 stack.push(way.exit());
             }
