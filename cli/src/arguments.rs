@@ -129,6 +129,9 @@ pub(crate) struct Check {
     /// Check again whenever a file changes, until Ctrl-C.
     #[arg(long, conflicts_with = "json")]
     pub(crate) watch: bool,
+    /// Judge also what holds after the failure of any one link or any one node.
+    #[arg(long)]
+    pub(crate) single_failures: bool,
     #[command(flatten)]
     pub(crate) format: Format,
 }

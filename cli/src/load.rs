@@ -7,7 +7,7 @@ use crate::offline::compiled;
 use crate::output::{json, print};
 use crate::table::table;
 use plan::Facts;
-use plan::load::{Demands, load as load_of};
+use plan::load::{Demands, load as load_of, rate_text};
 use std::path::Path;
 use std::process::ExitCode;
 use topology::{Demand, Topology};
@@ -65,15 +65,6 @@ pub(crate) fn load(arguments: &Load) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A rate with its unit.
-pub(crate) fn rate(bps: f64) -> String {
-    let scaled = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
-    match scaled.iter().find(|(factor, _)| bps >= *factor) {
-        Some((factor, unit)) => format!("{:.3}{unit}bps", bps / factor),
-        None => format!("{bps:.0}bps"),
-    }
-}
-
 fn text(document: &LoadDocument, in_units: bool) -> String {
     let mut links: Vec<&LinkLoad> = document.links.iter().collect();
     // The share of a capacity says nothing about demands in units: how links compare does.
@@ -86,13 +77,13 @@ fn text(document: &LoadDocument, in_units: bool) -> String {
         let ((a_share, a_load), (b_share, b_load)) = (key(a), key(b));
         b_share.total_cmp(&a_share).then(b_load.total_cmp(&a_load))
     });
-    let carried = |bps: f64| if in_units { format!("{bps:.2}") } else { rate(bps) };
+    let carried = |bps: f64| if in_units { format!("{bps:.2}") } else { rate_text(bps) };
     let row = |link: &&LinkLoad| {
         vec![
             link.from.clone(),
             link.to.clone(),
             carried(link.load_bps),
-            link.capacity_bps.map_or("-".to_string(), |bps| rate(bps as f64)),
+            link.capacity_bps.map_or("-".to_string(), |bps| rate_text(bps as f64)),
             share(link).map_or("-".to_string(), |share| format!("{:.1}%", share * 100.0)),
             link.id.clone(),
         ]

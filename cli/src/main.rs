@@ -16,6 +16,7 @@ mod look;
 mod offline;
 mod output;
 mod table;
+mod violations;
 mod watch;
 
 use arguments::{Arguments, Command};

@@ -6,6 +6,7 @@ use crate::exit::{self, Done, Failure};
 use crate::files::{reading_of, text_of, topology_of};
 use crate::output::{colour, json, print, say};
 use crate::table::table;
+use crate::violations::judge;
 use plan::{Facts, Network};
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ pub(crate) fn schema(arguments: &Schema) -> Done {
 /// `ballast check`.
 pub(crate) fn check(arguments: &Check) -> Done {
     let (mut valid, mut total, mut diagnostics) = (true, 0, Vec::new());
+    let (mut violations, mut failures) = (Vec::new(), Vec::new());
     for path in &arguments.files {
         let reading = match reading_of(path) {
             Ok(reading) => reading,
@@ -51,15 +53,33 @@ pub(crate) fn check(arguments: &Check) -> Done {
         if !told.is_empty() {
             say(&told);
         }
-        if let (Some(topology), false) = (&reading.topology, arguments.format.json) {
+        let Some(topology) = &reading.topology else { continue };
+        let judged = judge(topology, &path.display().to_string(), arguments.single_failures);
+        let holds = judged.violations.is_empty();
+        valid &= holds;
+        total += judged.violations.len();
+        diagnostics.extend(judged.violations.iter().map(document::violation_diagnostic));
+        if holds && !arguments.format.json {
             let (nodes, links) = (topology.nodes.len(), topology.links.len());
             print(&format!("{}: valid, {nodes} nodes, {links} links", path.display()));
         }
+        violations.extend(judged.violations);
+        failures.extend(judged.failures);
     }
+    let survives = failures.is_empty();
     if arguments.format.json {
-        json(&rest::Check { schema: "ballast.check/v1".to_string(), valid, total, diagnostics });
+        json(&rest::Check {
+            schema: "ballast.check/v1".to_string(),
+            valid,
+            total,
+            diagnostics,
+            violations,
+            failures: arguments.single_failures.then_some(failures),
+        });
+    } else if arguments.single_failures && valid && survives {
+        print("all holds after the failure of any one link or node");
     }
-    Ok(if valid { ExitCode::SUCCESS } else { ExitCode::from(exit::NO) })
+    Ok(if valid && survives { ExitCode::SUCCESS } else { ExitCode::from(exit::NO) })
 }
 
 /// `ballast plan`.

@@ -142,8 +142,8 @@ impl fmt::Display for Violation {
                 let percent = load_bps / *capacity_bps as f64 * 100.0;
                 write!(
                     out,
-                    "{link} carries {load_bps:.0} bps from {from} to {to}, {percent:.1}% of its capacity \
-                     and more than {limit_percent}%"
+                    "{link} carries {} from {from} to {to}, {percent:.1}% of its capacity and more than {limit_percent}%",
+                    load::rate_text(*load_bps)
                 )?;
             }
         }

@@ -15,6 +15,7 @@ pub mod demands;
 pub mod diff;
 pub mod digest;
 pub mod facts;
+pub mod failures;
 mod forwarding;
 mod graph;
 pub mod impact;

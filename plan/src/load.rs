@@ -55,6 +55,15 @@ impl Load {
     }
 }
 
+/// A rate for people: `9.500Gbps`.
+pub fn rate_text(bps: f64) -> String {
+    let scaled = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
+    match scaled.iter().find(|(factor, _)| bps >= *factor) {
+        Some((factor, unit)) => format!("{:.3}{unit}bps", bps / factor),
+        None => format!("{bps:.0}bps"),
+    }
+}
+
 /// The load of every link. Demands of and to nodes that are not in the topology's range do not exist: a
 /// checked topology has none.
 pub fn load(topology: &Topology, facts: &Facts, network: &Network, demands: Demands<'_>) -> Load {

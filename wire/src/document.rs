@@ -7,6 +7,8 @@ use crate::Generation;
 use crate::log::GuardRecord;
 use crate::rest;
 use plan::backup::{Coverage, Kind};
+use plan::check::Violation;
+use plan::failures::{Element, Failure};
 use plan::impact::Impact;
 use plan::load::Load;
 use plan::program::METRIC_BACKUP;
@@ -133,6 +135,67 @@ fn verdict(found: &[walk::Path]) -> (&'static str, String) {
         [] => ("unreachable", "no path".to_string()),
         [path] => ("reachable", format!("one path of cost {}", path.cost)),
         [path, ..] => ("reachable", format!("{} paths of cost {}", found.len(), path.cost)),
+    }
+}
+
+/// A violation as shown. `file`: the file that it is about.
+pub fn violation(found: &Violation, file: &str) -> rest::ViolationDocument {
+    let prefix = found.trace.prefix.map(|prefix| prefix.to_string());
+    let hop = |hop: &plan::trace::Hop| rest::WalkHop {
+        host: hop.node.clone(),
+        prefix: prefix.clone(),
+        metric: hop.metric,
+        group: hop.group,
+        nexthop: hop.nexthop,
+        interface: hop.interface.clone(),
+        gateway: hop.gateway.to_string(),
+        link: hop.link.clone(),
+    };
+    rest::ViolationDocument {
+        rule: found.rule.code().to_string(),
+        file: file.to_string(),
+        line: found.line,
+        from: found.from.clone(),
+        to: found.to.clone(),
+        sources: found.sources,
+        message: found.to_string(),
+        walk: found.trace.hops.iter().map(hop).collect(),
+        last: found.trace.last.clone(),
+        fate: found.trace.fate.to_string(),
+    }
+}
+
+/// A violation as a problem of the file.
+pub fn violation_diagnostic(found: &rest::ViolationDocument) -> rest::Diagnostic {
+    rest::Diagnostic {
+        code: found.rule.clone(),
+        severity: "error".to_string(),
+        file: found.file.clone(),
+        line: found.line,
+        column: 1,
+        message: found.message.clone(),
+        help: format!("follow a packet that shows it: {}", walk_text(found)),
+    }
+}
+
+/// A violation's walk in a line: `a > b > c: delivered`.
+pub fn walk_text(found: &rest::ViolationDocument) -> String {
+    let mut way: Vec<&str> = found.walk.iter().map(|hop| hop.host.as_str()).collect();
+    way.push(&found.last);
+    format!("{}: {}", way.join(" > "), found.fate)
+}
+
+/// A failure as shown.
+pub fn failure(topology: &Topology, found: &Failure, file: &str) -> rest::FailureDocument {
+    let kind = match found.element {
+        Element::Link(_) => "link",
+        Element::Node(_) => "node",
+    };
+    rest::FailureDocument {
+        element: found.element.name(topology).to_string(),
+        kind: kind.to_string(),
+        file: file.to_string(),
+        violations: found.violations.iter().map(|found| violation(found, file)).collect(),
     }
 }
 

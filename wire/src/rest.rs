@@ -116,6 +116,71 @@ pub struct Check {
     pub total: usize,
     /// All of them.
     pub diagnostics: Vec<Diagnostic>,
+    /// What the compiled programs of the files do against the files' own words; each is among `diagnostics`, too.
+    #[serde(default)]
+    pub violations: Vec<ViolationDocument>,
+    /// Of each single failure after which something does not hold; only where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<Vec<FailureDocument>>,
+}
+
+/// One thing that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ViolationDocument {
+    /// `loop`, `black-hole`, `reach`, `isolate`, `waypoint`, `max-hops`, `max-latency`, `min-mtu`, `link-load`.
+    pub rule: String,
+    /// File.
+    pub file: String,
+    /// Line of what asks for it, from 1.
+    pub line: u32,
+    /// A source that it concerns; of a link, the end that sends.
+    pub from: String,
+    /// The destination; of a link, the end that receives.
+    pub to: String,
+    /// How many sources it concerns.
+    pub sources: usize,
+    /// In words.
+    pub message: String,
+    /// A packet's way that shows it: the hosts that send it on.
+    pub walk: Vec<WalkHop>,
+    /// Where the packet ends.
+    pub last: String,
+    /// How: `delivered`, or in words.
+    pub fate: String,
+}
+
+/// A host that sends a packet on, and the route by which it does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WalkHop {
+    /// The host.
+    pub host: String,
+    /// The prefix that matched.
+    pub prefix: Option<String>,
+    /// Metric of the route.
+    pub metric: u32,
+    /// The route's group.
+    pub group: u32,
+    /// The next hop out of the group.
+    pub nexthop: u32,
+    /// Interface.
+    pub interface: String,
+    /// Gateway.
+    pub gateway: String,
+    /// The link's id.
+    pub link: String,
+}
+
+/// What does not hold after one failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FailureDocument {
+    /// The link's id or the node's name.
+    pub element: String,
+    /// `link` or `node`.
+    pub kind: String,
+    /// The file.
+    pub file: String,
+    /// What does not hold then.
+    pub violations: Vec<ViolationDocument>,
 }
 
 /// `ballast.change/v1`: one change.

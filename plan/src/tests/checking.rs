@@ -194,7 +194,7 @@ fn a_link_over_load_is_shown_by_its_greatest_demand_also_after_a_failure() {
     assert_eq!(
         found(&topology),
         [
-            "0 link-load: a:eth2--c:eth2 carries 50 bps from a to c, 50.0% of its capacity and more than 49% [a>c]"
+            "0 link-load: a:eth2--c:eth2 carries 50bps from a to c, 50.0% of its capacity and more than 49% [a>c]"
         ]
     );
     let id = |pair: &str| topology.link_index(pair).unwrap().0 as usize;
@@ -203,8 +203,8 @@ fn a_link_over_load_is_shown_by_its_greatest_demand_also_after_a_failure() {
     assert_eq!(
         told(&check(&topology, &cut, &network)),
         [
-            "0 link-load: a:eth1--b:eth1 carries 50 bps from a to b, 50.0% of its capacity and more than 49% [a>b>c]",
-            "0 link-load: b:eth2--c:eth1 carries 80 bps from b to c, 80.0% of its capacity and more than 49% [a>b>c]"
+            "0 link-load: a:eth1--b:eth1 carries 50bps from a to b, 50.0% of its capacity and more than 49% [a>b>c]",
+            "0 link-load: b:eth2--c:eth1 carries 80bps from b to c, 80.0% of its capacity and more than 49% [a>b>c]"
         ]
     );
     let dead = State { topology: &topology, facts: &cut, network: &network, dead: Some(NodeIndex(0)) };
