@@ -1,8 +1,8 @@
 //! Places, links and loads as SVG.
 
 use crate::draw::layout::Placed;
-use crate::load::rate;
 use plan::load::Load;
+use plan::load::rate_text;
 use svg::Document;
 use svg::node::element::{Circle, Group, Line, Path, Rectangle, Text, Title};
 use topology::{Direction, LinkIndex, Topology};
@@ -176,10 +176,10 @@ impl Sheet<'_> {
                 words += &format!(", carries {carried:.2}, {:.0}% of the busiest", share * 100.0);
             }
             (None, Some(share)) => {
-                let capacity = rate(link.capacity_bps.unwrap_or(0) as f64);
-                words += &format!(", carries {}, {:.1}% of {capacity}", rate(carried), share * 100.0);
+                let capacity = rate_text(link.capacity_bps.unwrap_or(0) as f64);
+                words += &format!(", carries {}, {:.1}% of {capacity}", rate_text(carried), share * 100.0);
             }
-            _ if carried > 0.0 => words += &format!(", carries {}", rate(carried)),
+            _ if carried > 0.0 => words += &format!(", carries {}", rate_text(carried)),
             _ => {}
         }
         words
