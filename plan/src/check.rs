@@ -296,7 +296,7 @@ impl<'a> Judge<'a> {
             return None;
         }
         let legs = self.forwarding.towards(to);
-        self.order.sort(&legs, to);
+        self.order.sort(&legs);
         let class = Class { state: self.state, legs, to, order: &self.order };
         let mut violations: Vec<Violation> = class.looping().into_iter().collect();
         violations.extend(class.dead_end(self.parts));
@@ -363,7 +363,7 @@ impl<'a> Judge<'a> {
                 continue;
             }
             let legs = self.forwarding.towards(to);
-            order.sort(&legs, to);
+            order.sort(&legs);
             let upstream = Class { state: self.state, legs, to, order: &order }.reaching(sender, |_| true);
             let used =
                 own.iter().filter(|demand| demand.from != demand.to && upstream[demand.from.0 as usize]);

@@ -149,21 +149,33 @@ impl Forwarding {
         host.legs(host.best.get(class as usize).copied().unwrap_or(NOWHERE))
     }
 
-    /// For each node the living legs of the best route towards node `to`; empty where there is none, and at
-    /// `to` itself.
-    pub(crate) fn towards(&self, to: u32) -> Vec<&[Leg]> {
-        let mut legs: Vec<&[Leg]> = match self.class_of(to) {
-            Some(class) => (0..self.nodes()).map(|node| self.legs(node, class)).collect(),
-            None => vec![&[]; self.hosts.len()],
-        };
-        legs[to as usize] = &[];
+    /// The nodes that the class at position `class` ends at, sorted.
+    pub(crate) fn ends(&self, class: u32) -> Vec<u32> {
+        (0..self.nodes()).filter(|node| self.class_of(*node) == Some(class)).collect()
+    }
+
+    /// For each node the living legs of the best route to the class at position `class`; empty where there is none, and
+    /// where the class ends.
+    pub(crate) fn class_legs(&self, class: u32) -> Vec<&[Leg]> {
+        let mut legs: Vec<&[Leg]> = (0..self.nodes()).map(|node| self.legs(node, class)).collect();
+        for end in self.ends(class) {
+            legs[end as usize] = &[];
+        }
         legs
+    }
+
+    /// [`Forwarding::class_legs`] of the class of node `to`.
+    pub(crate) fn towards(&self, to: u32) -> Vec<&[Leg]> {
+        match self.class_of(to) {
+            Some(class) => self.class_legs(class),
+            None => vec![&[]; self.hosts.len()],
+        }
     }
 
     /// For each node whether packets for `to` arrive, whichever of the equal next hops they take.
     pub(crate) fn arrives(&self, to: u32) -> Vec<bool> {
         let mut order = Order::default();
-        order.sort(&self.towards(to), to);
+        order.sort(&self.towards(to));
         let mut arrives = vec![false; self.hosts.len()];
         arrives[to as usize] = true;
         let legs = self.towards(to);
@@ -469,17 +481,16 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// Sorts the nodes of the class of `to`; the legs at `to` itself must be empty.
-    pub(crate) fn sort(&mut self, legs: &[&[Leg]], to: u32) {
+    /// Sorts the nodes by their legs towards one class; where it ends they must be empty.
+    pub(crate) fn sort(&mut self, legs: &[&[Leg]]) {
         self.order.clear();
         self.senders.clear();
         self.waits_for.clear();
         self.first_sender.clear();
         self.first_sender.resize(legs.len(), NOWHERE);
-        self.order.push(to);
         for (node, legs) in (0_u32..).zip(legs) {
             self.waits_for.push(legs.len() as u32);
-            if legs.is_empty() && node != to {
+            if legs.is_empty() {
                 self.order.push(node);
             }
             for leg in *legs {
@@ -502,7 +513,7 @@ impl Order {
         }
     }
 
-    /// The nodes, the destination first, each after all its next hops.
+    /// The nodes, each after all its next hops.
     pub(crate) fn sinks_first(&self) -> &[u32] {
         &self.order
     }

@@ -14,6 +14,7 @@ mod class;
 pub mod demands;
 pub mod diff;
 pub mod digest;
+pub mod explain;
 pub mod facts;
 pub mod failures;
 mod forwarding;

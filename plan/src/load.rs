@@ -81,7 +81,7 @@ pub(crate) fn of_forwarding(topology: &Topology, forwarding: &Forwarding, demand
             continue;
         }
         let legs = forwarding.towards(to);
-        order.sort(&legs, to);
+        order.sort(&legs);
         load.add(topology, to, &legs, &order, &mut flow);
     }
     load
