@@ -13,7 +13,7 @@ use crate::program::Class;
 use crate::{ClassId, Facts, PrefixTable, class};
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
-use topology::{External, NodeIndex, Topology};
+use topology::{NodeIndex, Topology};
 
 /// A place that announces a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,21 +102,16 @@ fn name(topology: &Topology, origin: Origin) -> String {
         None => topology.nodes[origin.node as usize].name.clone(),
         Some(exit) => {
             let external = &topology.external[exit as usize];
-            format!("{} via {}", uplink(topology, external), external.next_hop)
+            format!("{} via {}", topology.uplink(external), external.next_hop)
         }
     }
-}
-
-/// `node:interface`, as facts and people call an uplink.
-pub(crate) fn uplink(topology: &Topology, external: &External) -> String {
-    format!("{}:{}", topology.node(external.node).name, external.interface)
 }
 
 /// The places that count under `facts`.
 pub(crate) fn living(topology: &Topology, facts: &Facts, destination: &Destination) -> Vec<Origin> {
     let lives = |origin: &Origin| {
         origin.exit.is_none_or(|exit| {
-            !facts.links_down.contains(&uplink(topology, &topology.external[exit as usize]))
+            !facts.links_down.contains(&topology.uplink(&topology.external[exit as usize]))
         })
     };
     let living: Vec<Origin> = destination.origins.iter().copied().filter(lives).collect();

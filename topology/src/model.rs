@@ -347,6 +347,11 @@ impl Topology {
         found.next().is_none().then_some(LinkIndex(at as u32))
     }
 
+    /// `node:interface` of an uplink: its name in facts.
+    pub fn uplink(&self, external: &External) -> String {
+        format!("{}:{}", self.node(external.node).name, external.interface)
+    }
+
     /// `node:interface` of one end.
     pub fn endpoint(&self, end: &End) -> String {
         format!("{}:{}", self.node(end.node).name, end.interface)

@@ -135,6 +135,13 @@ impl Fleet {
                 };
                 links.insert(link.id.clone(), ends);
             }
+            // An uplink has one end here: its host's word is the word of both.
+            for external in &topology.external {
+                let host = topology.node(external.node).name.clone();
+                let interfaces = [0, 1].map(|_| external.interface.clone());
+                let ends = LinkEnds { hosts: [host.clone(), host], interfaces };
+                links.insert(topology.uplink(external), ends);
+            }
         }
         if links == self.links {
             return;
@@ -144,7 +151,7 @@ impl Fleet {
         self.suspects.retain(|id| self.links.contains_key(id));
         self.links_of.clear();
         for (id, ends) in &self.links {
-            for host in &ends.hosts {
+            for host in BTreeSet::from_iter(&ends.hosts) {
                 self.links_of.entry(host.clone()).or_default().push(id.clone());
             }
         }
@@ -303,6 +310,7 @@ impl Fleet {
         let Some(ends) = self.links.get(link) else { return String::new() };
         let name = |end: usize| &ends.hosts[end];
         match why {
+            Why::BothEnds if name(0) == name(1) => format!("{} reports no carrier on its uplink", name(0)),
             Why::BothEnds => format!("{} and {} report no carrier", name(0), name(1)),
             Why::NothingReceived(end) => {
                 format!("{} reports no carrier, {} has received nothing since", name(end), name(1 - end))

@@ -35,6 +35,31 @@ fn a_cut_that_both_ends_report_is_routed_around_at_once() {
 }
 
 #[test]
+fn a_node_whose_uplink_fails_stops_attracting_and_starts_again() {
+    let topology = TRIANGLE.replace(
+        "links:",
+        "external:\n\
+         - { node: a, interface: wan0, next_hop: 203.0.113.1, prefixes: [0.0.0.0/0] }\n\
+         - { node: c, interface: wan0, next_hop: 203.0.113.9, prefixes: [0.0.0.0/0] }\nlinks:",
+    );
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.elect();
+    cluster.add_agents(&topology);
+    apply(&mut cluster, leader, &topology);
+    let before = cluster.agents["b"].held.as_ref().unwrap().digest;
+    cluster.carrier("a", "wan0", false);
+    cluster.until(3_000, "done", |cluster| cluster.state_of(2) == "done");
+    assert_eq!(links_down(&mut cluster), ["a:wan0"]);
+    assert_eq!(cluster.change(2).unwrap().evidence, ["a reports no carrier on its uplink"]);
+    assert!(cluster.converged());
+    assert_ne!(cluster.agents["b"].held.as_ref().unwrap().digest, before, "b goes out by c");
+    cluster.carrier("a", "wan0", true);
+    cluster.until(20_000, "done", |cluster| cluster.state_of(3) == "done");
+    assert_eq!(links_down(&mut cluster), Vec::<String>::new());
+    assert_eq!(cluster.agents["b"].held.as_ref().unwrap().digest, before);
+}
+
+#[test]
 fn a_report_against_the_evidence_is_held_for_as_long_as_packets_arrive() {
     let mut cluster = running(3);
     cluster.agents.get_mut("b").unwrap().receiving.insert("eth1".to_string());

@@ -336,6 +336,12 @@ impl Cluster {
                     }
                 }
             }
+            let uplinks =
+                topology.external.iter().filter(|external| topology.node(external.node).name == node.name);
+            for interface in uplinks.map(|external| external.interface.clone()) {
+                let state = LinkState { interface, carrier: true, rx_packets: 1, tx_packets: 1 };
+                links.insert(state.interface.clone(), state);
+            }
             let agent = Agent {
                 at: None,
                 session: AgentSession(0),
