@@ -228,25 +228,36 @@ pub(crate) struct Source<'t> {
 
 /// The problems found so far: the first [`DIAGNOSTICS_MAX`] by place, and a count of all.
 pub(crate) struct Problems {
-    /// Names of the texts that are read together.
-    names: Vec<String>,
+    /// Names of the texts that are read together, with the number of lines before each.
+    texts: Vec<(String, u32)>,
     kept: BTreeSet<Problem>,
     total: usize,
     errors: usize,
 }
 
 impl Problems {
-    pub(crate) fn new(names: Vec<String>) -> Self {
-        Problems { names, kept: BTreeSet::new(), total: 0, errors: 0 }
+    /// Names of the texts, with the number of lines before each.
+    pub(crate) fn new(texts: Vec<(String, u32)>) -> Self {
+        Problems { texts, kept: BTreeSet::new(), total: 0, errors: 0 }
     }
 
     /// Where `there` is for who reads about a problem at `here`: `line 7`, or `line 7 of b.yaml`.
     pub(crate) fn line(&self, there: Place, here: Place) -> String {
-        let name = self.names.get(there.source as usize).filter(|_| there.source != here.source);
-        match name {
-            Some(name) => format!("line {} of {}", there.line, quote(name)),
+        let text = self.texts.get(there.source as usize).filter(|_| there.source != here.source);
+        match text {
+            Some((name, _)) => format!("line {} of {}", there.line, quote(name)),
             None => format!("line {}", there.line),
         }
+    }
+
+    /// The line of `place` when lines count on from text to text.
+    pub(crate) fn running_line(&self, place: Place) -> u32 {
+        self.texts.get(place.source as usize).map_or(0, |(_, before)| *before) + place.line
+    }
+
+    /// The texts' names, with the number of lines before each.
+    pub(crate) fn texts(&self) -> &[(String, u32)] {
+        &self.texts
     }
 
     pub(crate) fn error(

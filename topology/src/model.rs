@@ -49,6 +49,31 @@ pub struct Topology {
     pub invariants: Vec<Invariant>,
     /// Budgets for changes.
     pub safety: Safety,
+    /// Which files the lines in here are of.
+    pub sources: Sources,
+}
+
+/// The files of a network. Lines in the model count on from file to file, as in the one text that
+/// [`crate::join`] makes of them. Takes no part in equality, as lines do not.
+#[derive(Clone, Debug, Default, Eq)]
+pub struct Sources {
+    /// Names, with the number of lines before each file; sorted by that.
+    pub(crate) files: Vec<(String, u32)>,
+}
+
+impl PartialEq for Sources {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Sources {
+    /// The file that holds this line of the model, and the line's number in it, from 1; nothing in a network
+    /// that was not read.
+    pub fn place(&self, line: u32) -> Option<(&str, u32)> {
+        let (name, before) = self.files.iter().rev().find(|(_, before)| *before < line)?;
+        Some((name, line - before))
+    }
 }
 
 /// How agents reach controllers.

@@ -43,8 +43,15 @@ pub fn read_all(files: &[(&str, &[u8])]) -> Reading {
 
 /// The files as texts, and what is wrong with them so far.
 pub(crate) fn sources<'f>(files: &[(&'f str, &'f [u8])]) -> (Vec<Source<'f>>, Problems) {
-    let names = files.iter().take(FILES_MAX).map(|(name, _)| (*name).to_owned());
-    let mut problems = Problems::new(names.collect());
+    let mut before = 0;
+    let texts = files.iter().take(FILES_MAX).map(|(name, bytes)| {
+        // The line that `join` writes before each file.
+        before += u32::from(files.len() > 1);
+        let text = ((*name).to_owned(), before);
+        before += line_count(bytes);
+        text
+    });
+    let mut problems = Problems::new(texts.collect());
     let mut sources = Vec::new();
     if within_limits(files, &mut problems) {
         for (number, (name, bytes)) in files.iter().enumerate() {
@@ -72,6 +79,23 @@ fn topology(sources: &[Source<'_>], problems: &mut Problems) -> Option<Topology>
     let mut raw = raw::read(&root, problems, &mut suggester)?;
     templates::apply(&mut raw, problems, &mut suggester);
     validate::validate(raw, problems, &mut suggester)
+}
+
+/// Lines of a file, the last one with or without its end.
+fn line_count(bytes: &[u8]) -> u32 {
+    let bytes = bytes.get(..FILE_BYTES_MAX).unwrap_or(bytes);
+    let ended = bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r'));
+    line_breaks(bytes, bytes.len()) + u32::from(!ended)
+}
+
+/// Ends of lines before `offset`: LF, CR LF or CR alone (YAML 1.2, section 5.4).
+fn line_breaks(bytes: &[u8], offset: usize) -> u32 {
+    let breaks = bytes[..offset].iter().enumerate().filter(|(at, byte)| match byte {
+        b'\n' => true,
+        b'\r' => bytes.get(at + 1) != Some(&b'\n'),
+        _ => false,
+    });
+    breaks.count() as u32
 }
 
 fn within_limits(files: &[(&str, &[u8])], problems: &mut Problems) -> bool {
@@ -136,13 +160,7 @@ fn control_characters(source: u16, text: &str, problems: &mut Problems) {
 /// The place of the byte at `offset`.
 fn place(source: u16, text: &str, offset: usize) -> Place {
     let before = &text[..offset];
-    // A line ends with LF, CR LF or CR alone (YAML 1.2, section 5.4).
-    let breaks = before.bytes().enumerate().filter(|(at, byte)| match byte {
-        b'\n' => true,
-        b'\r' => text.as_bytes().get(at + 1) != Some(&b'\n'),
-        _ => false,
-    });
-    let line = breaks.count() as u32 + 1;
+    let line = line_breaks(text.as_bytes(), offset) + 1;
     let column = before.chars().rev().take_while(|c| !matches!(c, '\n' | '\r')).count() as u32 + 1;
     Place { source, offset: offset as u32, line, column, width: 1 }
 }

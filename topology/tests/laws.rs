@@ -65,88 +65,107 @@ fn documents(pieces: &Pieces, order: &[usize], deal: &[usize]) -> Vec<String> {
     documents
 }
 
+/// Node `at`, its keys in one of two orders.
+fn node_piece(at: usize, flip: bool) -> String {
+    let prefixes =
+        format!("prefixes: [10.{at}.0.0/16, {{prefix: \"2001:db8:{at}::/48\", owner: o}}, 192.0.2.53/32]");
+    let kind = ["kind: odd, location: [1.5, -2]", "drained: true"][at % 2];
+    let rest = format!("zone: z{}, {kind}", at % 2);
+    let (first, second) = if flip { (rest, prefixes) } else { (prefixes, rest) };
+    format!("n{at}: {{{first}, {second}}}")
+}
+
+/// The two nodes of a link, its costs, and whether the other file has it the other way round.
+type LinkPiece = ((usize, usize), (u32, u32, bool));
+
+fn link_piece(((a, b), (there, back, _)): LinkPiece, flip: bool) -> String {
+    let (a, b) = if flip { (b, a) } else { (a, b) };
+    let (there, back) = if flip { (back, there) } else { (there, back) };
+    let srlg = if flip { "x, y" } else { "y, x, y" };
+    let more = if (a + b) % 2 == 0 { "affinity: [b, a]" } else { "drained: true" };
+    format!(
+        "{{endpoints: [\"n{a}:to{b}\", \"n{b}:to{a}\"], cost: {{n{a}: {there}, n{b}: {back}}}, \
+         srlg: [{srlg}], {more}}}"
+    )
+}
+
+/// Everything but nodes and links.
+fn other_pieces() -> Pieces {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    Pieces {
+        nodes: Vec::new(),
+        links: Vec::new(),
+        zones: texts(&["{name: z0}", "{name: z1}"]),
+        ranges: texts(&["10.255.0.0/16", "\"fd00::/64\""]),
+        kinds: texts(&[
+            "odd: {labels: {k: odd}, link: {capacity: 1G}}",
+            "even: {labels: {k: even}, link: {mtu: 9000}}",
+        ]),
+        groups: texts(&["{name: g1}", "{name: g0, min_links: 2}"]),
+        external: texts(&[
+            "{node: n0, interface: w, next_hop: 203.0.113.1, prefixes: [0.0.0.0/0, 198.51.100.0/24]}",
+            "{node: n0, interface: w, next_hop: \"fe80::9\", prefixes: [\"::/0\"]}",
+            "{node: n1, interface: w, next_hop: 203.0.113.2, prefixes: [0.0.0.0/0]}",
+        ]),
+        demands: texts(&[
+            "{from: n0, to: n1, rate: 1G}",
+            "{from: n0, to: n1, rate: 2G}",
+            "{from: n1, to: n0, rate: 3G}",
+        ]),
+        invariants: texts(&[
+            "reach: {from: any, to: \"zone:z0\"}",
+            "waypoint: {from: n0, to: n1, via: \"label:k=odd\"}",
+            "max_hops: {from: n0, to: n1, hops: 3}",
+            "max_hops: {from: n0, to: n1, hops: 2}",
+        ]),
+    }
+}
+
+/// Two files that say the same: nodes and links in two spellings.
+fn two_spellings(links: &[LinkPiece]) -> (Pieces, Pieces) {
+    // Bundles need links of equal costs.
+    let bundles = [("g0", 1), ("g0", 2), ("g1", 3)]
+        .map(|(group, at)| format!("{{endpoints: [\"n0:b{at}\", \"n1:b{at}\"], cost: 5, group: {group}}}"));
+    let spell = |other: bool| Pieces {
+        nodes: (0..7).map(|at| node_piece(at, other && at % 3 == 0)).collect(),
+        links: links.iter().map(|link| link_piece(*link, other && link.1.2)).chain(bundles.clone()).collect(),
+        ..other_pieces()
+    };
+    (spell(false), spell(true))
+}
+
+/// The same pieces in any order.
+fn shuffled_pieces(pieces: Pieces) -> impl Strategy<Value = Pieces> {
+    let Pieces { nodes, links, zones, ranges, kinds, groups, external, demands, invariants } = pieces;
+    let shuffle = |list: Vec<String>| Just(list).prop_shuffle();
+    let first = (shuffle(nodes), shuffle(links), shuffle(zones), shuffle(ranges), shuffle(kinds));
+    let second = (shuffle(groups), shuffle(external), shuffle(demands), shuffle(invariants));
+    (first, second).prop_map(
+        |((nodes, links, zones, ranges, kinds), (groups, external, demands, invariants))| Pieces {
+            nodes,
+            links,
+            zones,
+            ranges,
+            kinds,
+            groups,
+            external,
+            demands,
+            invariants,
+        },
+    )
+}
+
 /// A random network as pieces, and the same pieces in another order, links with their ends swapped.
 fn shuffled() -> impl Strategy<Value = (Pieces, Pieces, Vec<usize>)> {
     let pairs: Vec<(usize, usize)> = (0..7).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
     let links = subsequence(pairs, 1..12);
-    (links, proptest::collection::vec((1..100u32, 1..100u32, any::<bool>()), 12)).prop_flat_map(
-        |(pairs, costs)| {
-            let keys = |at: usize| {
-                let prefixes = format!("prefixes: [10.{at}.0.0/16, {{prefix: \"2001:db8:{at}::/48\", owner: o}}, 192.0.2.53/32]");
-                let kind = ["kind: odd, location: [1.5, -2]", "drained: true"][at % 2];
-                [prefixes, format!("zone: z{}, {kind}", at % 2)]
-            };
-            let node = |at: usize, flip: bool| {
-                let [a, b] = keys(at);
-                let (a, b) = if flip { (b, a) } else { (a, b) };
-                format!("n{at}: {{{a}, {b}}}")
-            };
-            let link = |((a, b), (there, back, _)): (&(usize, usize), &(u32, u32, bool)), flip: bool| {
-                let (a, b) = if flip { (b, a) } else { (a, b) };
-                let (there, back) = if flip { (back, there) } else { (there, back) };
-                let srlg = if flip { "x, y" } else { "y, x, y" };
-                let more = if (a + b) % 2 == 0 { "affinity: [b, a]" } else { "drained: true" };
-                format!(
-                    "{{endpoints: [\"n{a}:to{b}\", \"n{b}:to{a}\"], cost: {{n{a}: {there}, n{b}: {back}}}, srlg: [{srlg}], {more}}}"
-                )
-            };
-            let one = Pieces {
-                nodes: (0..7).map(|at| node(at, false)).collect(),
-                links: pairs.iter().zip(&costs).map(|pair| link(pair, false)).collect(),
-                zones: vec!["{name: z0}".into(), "{name: z1}".into()],
-                ranges: vec!["10.255.0.0/16".into(), "\"fd00::/64\"".into()],
-                kinds: vec!["odd: {labels: {k: odd}, link: {capacity: 1G}}".into(), "even: {labels: {k: even}, link: {mtu: 9000}}".into()],
-                groups: vec!["{name: g1}".into(), "{name: g0, min_links: 2}".into()],
-                external: vec![
-                    "{node: n0, interface: wan, next_hop: 203.0.113.1, prefixes: [0.0.0.0/0, 198.51.100.0/24]}".into(),
-                    "{node: n0, interface: wan, next_hop: \"fe80::9\", prefixes: [\"::/0\"]}".into(),
-                    "{node: n1, interface: wan, next_hop: 203.0.113.2, prefixes: [0.0.0.0/0]}".into(),
-                ],
-                demands: vec![
-                    "{from: n0, to: n1, rate: 1G}".into(),
-                    "{from: n0, to: n1, rate: 2G}".into(),
-                    "{from: n1, to: n0, rate: 3G}".into(),
-                ],
-                invariants: vec![
-                    "reach: {from: any, to: \"zone:z0\"}".into(),
-                    "waypoint: {from: n0, to: n1, via: \"label:k=odd\"}".into(),
-                    "max_hops: {from: n0, to: n1, hops: 3}".into(),
-                    "max_hops: {from: n0, to: n1, hops: 2}".into(),
-                ],
-            };
-            let other_nodes: Vec<String> = (0..7).map(|at| node(at, costs[at].2)).collect();
-            let mut other_links: Vec<String> =
-                pairs.iter().zip(&costs).map(|pair| link(pair, pair.1.2)).collect();
-            // Bundles, which need links of equal costs.
-            let bundles = [("g0", 1), ("g0", 2), ("g1", 3)].map(|(group, at)| {
-                format!("{{endpoints: [\"n0:b{at}\", \"n1:b{at}\"], cost: 5, group: {group}}}")
-            });
-            let mut one = one;
-            one.links.extend(bundles.iter().cloned());
-            other_links.extend(bundles);
-            let first = (
-                Just(other_nodes).prop_shuffle(),
-                Just(other_links).prop_shuffle(),
-                Just(one.zones.clone()).prop_shuffle(),
-                Just(one.ranges.clone()).prop_shuffle(),
-                Just(one.kinds.clone()).prop_shuffle(),
-            );
-            let second = (
-                Just(one.groups.clone()).prop_shuffle(),
-                Just(one.external.clone()).prop_shuffle(),
-                Just(one.demands.clone()).prop_shuffle(),
-                Just(one.invariants.clone()).prop_shuffle(),
-                Just((0..12).collect::<Vec<usize>>()).prop_shuffle(),
-            );
-            (Just(one), first, second).prop_map(
-                |(one, (nodes, links, zones, ranges, kinds), (groups, external, demands, invariants, order))| {
-                    let other =
-                        Pieces { nodes, links, zones, ranges, kinds, groups, external, demands, invariants };
-                    (one, other, order)
-                },
-            )
-        },
-    )
+    let costs = proptest::collection::vec((1..100u32, 1..100u32, any::<bool>()), 12);
+    (links, costs).prop_flat_map(|(pairs, costs)| {
+        let links: Vec<LinkPiece> = pairs.into_iter().zip(costs).collect();
+        let (one, other) = two_spellings(&links);
+        let order: Vec<usize> = (0..12).collect();
+        (Just(one), shuffled_pieces(other), Just(order).prop_shuffle())
+    })
 }
 
 /// Everything that a reading promises, whatever the bytes.
@@ -450,6 +469,11 @@ fn joined_files_read_like_the_files_whatever_their_ends_and_beginnings() {
     let joined = read("joined.yaml", &join(&files));
     assert_eq!(joined.render(false), "");
     assert_eq!(joined.topology, wanted.topology);
+    let (joined, wanted) = (joined.topology.unwrap(), wanted.topology.unwrap());
+    assert_eq!((joined.nodes[0].line, joined.links[0].line), (wanted.nodes[0].line, wanted.links[0].line));
+    assert_eq!(wanted.sources.place(wanted.nodes[0].line), Some(("b.yaml", 1)));
+    assert_eq!(wanted.sources.place(wanted.links[0].line), Some(("c.yaml", 3)));
+    assert_eq!(joined.sources.place(7), Some(("joined.yaml", 7)));
 }
 
 #[test]

@@ -63,6 +63,7 @@ pub(crate) fn topology(text: &str) -> Topology {
         demands: Vec::new(),
         invariants: Vec::new(),
         safety: safety(),
+        sources: topology::Sources::default(),
     }
 }
 

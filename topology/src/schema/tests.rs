@@ -147,7 +147,7 @@ fn valid(value: &Value, schema: &Value, root: &Value) -> bool {
 /// The file's documents as one value; nothing when it cannot be parsed.
 fn parsed(path: &Path) -> Option<Value> {
     let text = String::from_utf8(std::fs::read(path).unwrap()).ok()?;
-    let mut problems = Problems::new(vec![String::new()]);
+    let mut problems = Problems::new(vec![(String::new(), 0)]);
     let documents = yaml::parse(&text, 0, &mut yaml::Budget::default(), &mut problems)?;
     let merged = crate::documents::merge(documents, &mut problems);
     (!problems.has_errors()).then(|| as_json(&merged))

@@ -63,7 +63,7 @@ pub(super) fn externals(
         let Some(node) = node_of(node, names, problems, suggester) else { continue };
         let mut prefixes: Vec<_> = prefixes.iter().map(|prefix| prefix.value).collect();
         prefixes.sort();
-        let (interface, next_hop, line) = (interface.value.clone(), *next_hop, place.line);
+        let (interface, next_hop, line) = (interface.value.clone(), *next_hop, problems.running_line(*place));
         externals.push(External { node, interface, next_hop, prefixes, line });
     }
     externals.sort_by(|a, b| {
@@ -94,7 +94,12 @@ pub(super) fn demands(
                 "correct one of the two, or remove the demand",
             );
         }
-        demands.push(Demand { from: source, to: target, rate_bps: *rate_bps, line: place.line });
+        demands.push(Demand {
+            from: source,
+            to: target,
+            rate_bps: *rate_bps,
+            line: problems.running_line(*place),
+        });
     }
     demands.sort_by_key(|demand| (demand.from, demand.to, demand.rate_bps, demand.line));
     demands
@@ -240,7 +245,7 @@ fn resolve(
         problems.error(Code::SELECTS_NOTHING, raw.to.place, message, help);
         return None;
     }
-    Some(Invariant { from, to, rule, line: raw.place.line })
+    Some(Invariant { from, to, rule, line: problems.running_line(raw.place) })
 }
 
 /// Sorts by what is said, then by line.

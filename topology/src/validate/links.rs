@@ -180,7 +180,7 @@ pub(super) fn build_groups(groups: Vec<RawGroup>) -> Vec<LinkGroup> {
 }
 
 /// Nothing only when a node is missing, which was reported before.
-pub(super) fn build_link(link: RawLink, names: &Names<'_>) -> Option<Link> {
+pub(super) fn build_link(link: RawLink, names: &Names<'_>, problems: &Problems) -> Option<Link> {
     let id = link_id(&link);
     let RawLink { place, ends: [first, second], settings, srlgs, affinity, group, drained } = link;
     let end = |end: RawEnd, link_local: Ipv6Addr| {
@@ -206,6 +206,6 @@ pub(super) fn build_link(link: RawLink, names: &Names<'_>) -> Option<Link> {
         affinity: affinity.unwrap_or_default(),
         group: group.map(|group| group.value),
         drained,
-        line: place.line,
+        line: problems.running_line(place),
     })
 }

@@ -6,7 +6,7 @@ mod intents;
 mod links;
 
 use crate::diagnostic::{Code, Place, Problems, Spanned, quote};
-use crate::model::{Addressing, Link, Management, Node, NodeIndex, Topology, Zone, ZoneIndex};
+use crate::model::{Addressing, Link, Management, Node, NodeIndex, Sources, Topology, Zone, ZoneIndex};
 use crate::overlap::{self, Claim, Owner};
 use crate::raw::{RawNode, RawTopology};
 use crate::suggest::Suggester;
@@ -58,12 +58,15 @@ pub(crate) fn validate(
         return None;
     }
     let mut links: Vec<Link> =
-        raw.links.into_iter().filter_map(|link| links::build_link(link, &names)).collect();
+        raw.links.into_iter().filter_map(|link| links::build_link(link, &names, problems)).collect();
     links.sort_by(|a, b| a.id.cmp(&b.id));
     let places: Vec<_> = nodes.iter().map(|node| node.name.clone()).collect();
     parts::check(&places, &links, problems);
     let zones: Vec<String> = zones.unwrap_or_default().into_iter().collect();
-    let nodes = nodes.into_iter().zip(loopbacks).map(|(node, loopbacks)| build_node(node, loopbacks, &zones));
+    let nodes = nodes.into_iter().zip(loopbacks).map(|(node, loopbacks)| {
+        let line = problems.running_line(node.name.place);
+        build_node(node, line, loopbacks, &zones)
+    });
     Some(Topology {
         name: raw.name,
         management: Management::Separate,
@@ -76,6 +79,7 @@ pub(crate) fn validate(
         demands,
         invariants,
         safety: raw.safety,
+        sources: Sources { files: problems.texts().to_vec() },
     })
 }
 
@@ -171,7 +175,7 @@ fn assign_loopbacks(nodes: &[RawNode], ranges: &[IpNetwork], problems: &mut Prob
     v4.into_iter().zip(v6).map(|pair| [pair.0, pair.1].into_iter().flatten().collect()).collect()
 }
 
-fn build_node(node: RawNode, loopbacks: Vec<IpAddr>, zones: &[String]) -> Node {
+fn build_node(node: RawNode, line: u32, loopbacks: Vec<IpAddr>, zones: &[String]) -> Node {
     let settings = node.settings;
     let zone =
         settings.zone.and_then(|zone| zones.binary_search(&zone.value).ok()).map(|at| ZoneIndex(at as u32));
@@ -187,6 +191,6 @@ fn build_node(node: RawNode, loopbacks: Vec<IpAddr>, zones: &[String]) -> Node {
         labels: settings.labels,
         drained: settings.drained.unwrap_or(false),
         location: node.location,
-        line: node.name.place.line,
+        line,
     }
 }
