@@ -10,7 +10,6 @@ mod address;
 pub mod diagnostic;
 mod documents;
 mod format;
-#[allow(dead_code)]
 pub mod import;
 mod keys;
 mod loopback;
