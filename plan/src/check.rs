@@ -155,7 +155,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// All that does not hold, at most [`VIOLATIONS_MAX`], by destination, then rule, then links over load.
+/// All that does not hold, at most [`VIOLATIONS_MAX`]: by destination, then links over load.
 pub fn check(topology: &Topology, facts: &Facts, network: &Network) -> Vec<Violation> {
     let checked = Checked::new(State { topology, facts, network, dead: None });
     checked.violations().take(VIOLATIONS_MAX).cloned().collect()
@@ -167,8 +167,8 @@ pub struct Checked {
     forwarding: Forwarding,
     /// For every node the lowest node that living links join it with.
     parts: Vec<u32>,
-    /// By position of the destination.
-    by_destination: BTreeMap<u32, Vec<Violation>>,
+    /// By position of the class.
+    by_class: BTreeMap<u32, Vec<Violation>>,
     overloads: Vec<Violation>,
 }
 
@@ -178,9 +178,9 @@ impl Checked {
         let forwarding = Forwarding::new(state.topology, state.facts, state.network);
         let parts = parts(state.topology, state.facts);
         let mut judge = Judge::new(state, &forwarding, &parts);
-        let by_destination = (0..forwarding.nodes()).filter_map(|to| judge.destination(to)).collect();
+        let by_class = (0..forwarding.classes()).filter_map(|class| judge.class(class)).collect();
         let overloads = judge.overloads();
-        Checked { forwarding, parts, by_destination, overloads }
+        Checked { forwarding, parts, by_class, overloads }
     }
 
     /// Judges the state `new` after this one of `old`, with the same result as [`Checked::new`].
@@ -196,27 +196,32 @@ impl Checked {
         let (forwarding, touched) = self.forwarding.follow(before, (new.topology, new.facts, new.network));
         let mut judge = Judge::new(new, &forwarding, &parts);
         // A violation quotes lines and programs, which may differ where its class does not.
-        let mut again: Vec<u32> = self.by_destination.keys().copied().collect();
+        let mut again: Vec<u32> = self.by_class.keys().copied().collect();
         if judge.has_rules_about_links() && old.topology.links != new.topology.links {
-            again.extend(0..forwarding.nodes());
+            again.extend(0..forwarding.classes());
         }
+        let ends_moved = |class: &u32| self.forwarding.ends(*class) != forwarding.ends(*class);
+        again.extend((0..forwarding.classes()).filter(ends_moved));
         let mut clean = Clean::new(forwarding.nodes());
         for touched in touched.chunk_by(|a, b| a.class == b.class) {
-            let Some(to) = judge.destination_of_class[touched[0].class as usize] else { continue };
-            if judge.asks_about_paths(to) || !clean.stays(&forwarding, &parts, to, touched) {
-                again.push(to);
+            let class = touched[0].class;
+            if judge.asks_about_paths(class) || !clean.stays(&forwarding, &parts, touched) {
+                again.push(class);
             }
         }
         again.sort_unstable();
         again.dedup();
-        let by_destination = again.into_iter().filter_map(|to| judge.destination(to)).collect();
+        let by_class = again.into_iter().filter_map(|class| judge.class(class)).collect();
         let overloads = judge.overloads();
-        Checked { forwarding, parts, by_destination, overloads }
+        Checked { forwarding, parts, by_class, overloads }
     }
 
-    /// All that does not hold, by destination, then rule, then links over load.
+    /// All that does not hold: by destination (nodes, then prefixes of several places), then links over load.
     pub fn violations(&self) -> impl Iterator<Item = &Violation> {
-        self.by_destination.values().flatten().chain(&self.overloads)
+        let of = |class: u32| self.by_class.get(&class).into_iter().flatten();
+        let own = (0..self.forwarding.nodes()).filter_map(|node| self.forwarding.class_of(node)).flat_map(of);
+        let shared = self.by_class.keys().copied().filter(|class| !self.forwarding.is_nodes_own(*class));
+        own.chain(shared.flat_map(of)).chain(&self.overloads)
     }
 }
 
@@ -253,27 +258,20 @@ struct Judge<'a> {
     state: State<'a>,
     forwarding: &'a Forwarding,
     parts: &'a [u32],
-    /// Positions of the invariants about each destination.
+    /// By position of the class: positions of the invariants about it.
     invariants: Vec<Vec<u32>>,
-    destination_of_class: Vec<Option<u32>>,
     order: Order,
 }
 
 impl<'a> Judge<'a> {
     fn new(state: State<'a>, forwarding: &'a Forwarding, parts: &'a [u32]) -> Judge<'a> {
-        let mut invariants = vec![Vec::new(); state.topology.nodes.len()];
+        let mut invariants = vec![Vec::new(); forwarding.classes() as usize];
         for (at, invariant) in (0..).zip(&state.topology.invariants) {
-            for to in &invariant.to.nodes {
-                invariants[to.0 as usize].push(at);
+            for class in invariant.to.nodes.iter().filter_map(|to| forwarding.class_of(to.0)) {
+                invariants[class as usize].push(at);
             }
         }
-        let mut destination_of_class = vec![None; state.network.table.classes.len()];
-        for node in 0..forwarding.nodes() {
-            if let Some(class) = forwarding.class_of(node) {
-                destination_of_class[class as usize] = Some(node);
-            }
-        }
-        Judge { state, forwarding, parts, invariants, destination_of_class, order: Order::default() }
+        Judge { state, forwarding, parts, invariants, order: Order::default() }
     }
 
     /// Whether an invariant reads anything of a link but where it leads.
@@ -284,30 +282,34 @@ impl<'a> Judge<'a> {
         self.state.topology.invariants.iter().any(|invariant| about_links(&invariant.rule))
     }
 
-    /// Whether an invariant about `to` asks for more than that packets arrive.
-    fn asks_about_paths(&self, to: u32) -> bool {
-        let mut own = self.invariants[to as usize].iter();
+    /// Whether an invariant about the class asks for more than that packets arrive.
+    fn asks_about_paths(&self, class: u32) -> bool {
+        let mut own = self.invariants[class as usize].iter();
         own.any(|at| self.state.topology.invariants[*at as usize].rule != InvariantRule::Reach)
     }
 
-    /// Everything about packets to one node.
-    fn destination(&mut self, to: u32) -> Option<(u32, Vec<Violation>)> {
-        if self.state.dead == Some(NodeIndex(to)) {
+    /// Everything about packets of one class.
+    fn class(&mut self, at: u32) -> Option<(u32, Vec<Violation>)> {
+        let ends = self.forwarding.ends(at);
+        if let ([end], Some(dead)) = (ends, self.state.dead)
+            && *end == dead.0
+        {
             return None;
         }
-        let legs = self.forwarding.towards(to);
+        let legs = self.forwarding.class_legs(at);
         self.order.sort(&legs);
-        let class = Class { state: self.state, legs, to, order: &self.order };
+        let class = Class { state: self.state, legs, at, ends, order: &self.order };
         let mut violations: Vec<Violation> = class.looping().into_iter().collect();
         violations.extend(class.dead_end(self.parts));
-        let own = &self.invariants[to as usize];
+        let own = &self.invariants[at as usize];
         if !own.is_empty() {
             let arrival = Arrival::new(&class);
-            for at in own {
-                violations.extend(class.invariant(&self.state.topology.invariants[*at as usize], &arrival));
+            for invariant in own {
+                violations
+                    .extend(class.invariant(&self.state.topology.invariants[*invariant as usize], &arrival));
             }
         }
-        (!violations.is_empty()).then_some((to, violations))
+        (!violations.is_empty()).then_some((at, violations))
     }
 
     /// Links that carry more than `safety.max_link_load` of their capacity.
@@ -357,14 +359,15 @@ impl<'a> Judge<'a> {
         let (mut order, mut greatest) = (Order::default(), None);
         for own in demands.chunk_by(|a, b| a.to == b.to) {
             let to = own[0].to.0;
-            let class = self.forwarding.class_of(to);
-            let legs = class.map_or(&[][..], |class| self.forwarding.legs(sender, class));
+            let Some(class) = self.forwarding.class_of(to) else { continue };
+            let legs = self.forwarding.legs(sender, class);
             if to == sender || !legs.iter().any(|leg| leg.link == link) {
                 continue;
             }
             let legs = self.forwarding.towards(to);
             order.sort(&legs);
-            let upstream = Class { state: self.state, legs, to, order: &order }.reaching(sender, |_| true);
+            let class = Class { state: self.state, legs, at: class, ends: &[], order: &order };
+            let upstream = class.reaching(&[sender], |_| true);
             let used =
                 own.iter().filter(|demand| demand.from != demand.to && upstream[demand.from.0 as usize]);
             let best = used.min_by_key(|demand| (Reverse(demand.rate_bps), demand.from));
@@ -373,16 +376,22 @@ impl<'a> Judge<'a> {
         }
         let (from, to) = greatest.map(|demand| (demand.from.0, demand.to.0))?;
         let legs = self.forwarding.towards(to);
-        let mut way = search(&legs, from, sender, |_| true)?;
+        let mut way = search(&legs, from, &[sender], |_| true)?;
         way.extend(legs[sender as usize].iter().find(|leg| leg.link == link).map(|leg| (sender, *leg)));
         let choose = |node: u32| way.get(&node).copied().or_else(|| legs[node as usize].first().copied());
-        Some(trace(topology, facts, network, (from, to), choose))
+        let class = self.forwarding.class_of(to)?;
+        Some(trace(topology, facts, network, (from, class, &[to]), choose))
     }
 }
 
-/// The legs that lead from `from` to `to` over nodes of which `may` says yes, by node; empty where the two are the
-/// same, `None` where none do.
-fn search(legs: &[&[Leg]], from: u32, to: u32, may: impl Fn(u32) -> bool) -> Option<BTreeMap<u32, Leg>> {
+/// The legs that lead from `from` to the nearest of `goals` over nodes of which `may` says yes, by node; empty where `from` is
+/// one, `None` where none do.
+fn search(
+    legs: &[&[Leg]],
+    from: u32,
+    goals: &[u32],
+    may: impl Fn(u32) -> bool,
+) -> Option<BTreeMap<u32, Leg>> {
     let mut came: Vec<Option<(u32, Leg)>> = vec![None; legs.len()];
     let mut queue = vec![from];
     let mut done = 0;
@@ -395,7 +404,8 @@ fn search(legs: &[&[Leg]], from: u32, to: u32, may: impl Fn(u32) -> bool) -> Opt
             }
         }
     }
-    let (mut node, mut way) = (to, BTreeMap::new());
+    let mut node = queue.into_iter().find(|node| goals.contains(node))?;
+    let mut way = BTreeMap::new();
     while node != from {
         let (before, leg) = came[node as usize]?;
         way.insert(before, leg);
@@ -404,11 +414,14 @@ fn search(legs: &[&[Leg]], from: u32, to: u32, may: impl Fn(u32) -> bool) -> Opt
     Some(way)
 }
 
-/// All nodes' living next hops to one destination.
+/// All nodes' living next hops to one class.
 struct Class<'a> {
     state: State<'a>,
     legs: Vec<&'a [Leg]>,
-    to: u32,
+    /// Position of the class.
+    at: u32,
+    /// The nodes that its packets are for.
+    ends: &'a [u32],
     order: &'a Order,
 }
 
@@ -423,12 +436,17 @@ impl Class<'_> {
 
     fn trace(&self, from: u32, choose: impl Fn(u32) -> Option<Leg>) -> Trace {
         let State { topology, facts, network, .. } = self.state;
-        trace(topology, facts, network, (from, self.to), choose)
+        trace(topology, facts, network, (from, self.at, self.ends), choose)
     }
 
     fn violation(&self, rule: Rule, line: u32, sources: &[u32], trace: Trace) -> Violation {
         let from = sources.first().map(|from| self.name(*from)).unwrap_or_default();
-        Violation { rule, line, from, to: self.name(self.to), sources: sources.len(), trace }
+        let to = self.state.network.table.classes[self.at as usize].name.clone();
+        Violation { rule, line, from, to, sources: sources.len(), trace }
+    }
+
+    fn is_end(&self, node: u32) -> bool {
+        self.ends.binary_search(&node).is_ok()
     }
 
     fn nodes(&self) -> std::ops::Range<u32> {
@@ -436,7 +454,7 @@ impl Class<'_> {
     }
 
     fn line(&self) -> u32 {
-        self.state.topology.nodes[self.to as usize].line
+        self.ends.first().map_or(1, |end| self.state.topology.nodes[*end as usize].line)
     }
 
     fn looping(&self) -> Option<Violation> {
@@ -451,9 +469,10 @@ impl Class<'_> {
 
     /// Nodes that packets get stuck at, or start at, while living links lead to the destination.
     fn dead_end(&self, parts: &[u32]) -> Option<Violation> {
-        let own = parts[self.to as usize];
-        let stuck =
-            |node: &u32| *node != self.to && self.legs(*node).is_empty() && parts[*node as usize] == own;
+        let stuck = |node: &u32| {
+            let joined = |end: &u32| parts[*end as usize] == parts[*node as usize];
+            self.legs(*node).is_empty() && !self.is_end(*node) && self.ends.iter().any(joined)
+        };
         // Sinks are in front of all who send to them.
         let mut meets = vec![false; self.legs.len()];
         let mut any = false;
@@ -472,8 +491,8 @@ impl Class<'_> {
     }
 
     fn invariant(&self, invariant: &topology::Invariant, arrival: &Arrival) -> Option<Violation> {
-        let ends = |node: &u32| *node != self.to && self.state.dead != Some(NodeIndex(*node));
-        let sources = || invariant.from.nodes.iter().map(|node| node.0).filter(ends);
+        let asked = |node: &u32| !self.is_end(*node) && self.state.dead != Some(NodeIndex(*node));
+        let sources = || invariant.from.nodes.iter().map(|node| node.0).filter(asked);
         let line = invariant.line;
         match &invariant.rule {
             InvariantRule::Reach => {
@@ -489,7 +508,7 @@ impl Class<'_> {
             }
             InvariantRule::Waypoint(through) => {
                 let passes = |node: u32| through.nodes.binary_search(&NodeIndex(node)).is_ok();
-                let avoids = self.reaching(self.to, |node| !passes(node));
+                let avoids = self.reaching(self.ends, |node| !passes(node));
                 let bad: Vec<u32> = sources().filter(|node| avoids[*node as usize]).collect();
                 self.shown(Rule::Waypoint { through: through.text.clone() }, line, &bad, &avoids)
             }
@@ -531,18 +550,17 @@ impl Class<'_> {
     fn shown(&self, rule: Rule, line: u32, sources: &[u32], on: &[bool]) -> Option<Violation> {
         let first = *sources.first()?;
         // Around a loop, the first leg that stays on them need not lead on: the search does.
-        let way = search(&self.legs, first, self.to, |node| on[node as usize])?;
+        let way = search(&self.legs, first, self.ends, |node| on[node as usize])?;
         let trace = self.trace(first, |node| way.get(&node).copied());
         Some(self.violation(rule, line, sources, trace))
     }
 
-    /// Nodes from which some packet gets to `goal` over nodes of which `may` says yes, both ends included.
-    fn reaching(&self, goal: u32, may: impl Fn(u32) -> bool) -> Vec<bool> {
+    /// Nodes from which some packet gets to one of `goals` over nodes of which `may` says yes, both ends included.
+    fn reaching(&self, goals: &[u32], may: impl Fn(u32) -> bool) -> Vec<bool> {
         let mut reached = vec![false; self.legs.len()];
-        let mut stack = Vec::new();
-        if may(goal) {
-            reached[goal as usize] = true;
-            stack.push(goal);
+        let mut stack: Vec<u32> = goals.iter().copied().filter(|goal| may(*goal)).collect();
+        for goal in &stack {
+            reached[*goal as usize] = true;
         }
         while let Some(node) = stack.pop() {
             for sender in self.order.senders(node) {
@@ -564,7 +582,9 @@ impl Class<'_> {
         worse: impl Fn(u64, u64) -> bool,
     ) -> Vec<Option<(u64, Option<Leg>)>> {
         let mut worst: Vec<Option<(u64, Option<Leg>)>> = vec![None; self.legs.len()];
-        worst[self.to as usize] = Some((at_destination, None));
+        for end in self.ends {
+            worst[*end as usize] = Some((at_destination, None));
+        }
         for node in self.order.sinks_first() {
             for leg in self.legs(*node) {
                 let Some((rest, _)) = worst[leg.to as usize] else { continue };
@@ -609,9 +629,9 @@ impl Arrival {
         for node in class.order.sinks_first() {
             let legs = class.legs(*node);
             always[*node as usize] =
-                *node == class.to || (!legs.is_empty() && legs.iter().all(|leg| always[leg.to as usize]));
+                class.is_end(*node) || (!legs.is_empty() && legs.iter().all(|leg| always[leg.to as usize]));
         }
-        Arrival { always, ever: class.reaching(class.to, |_| true) }
+        Arrival { always, ever: class.reaching(class.ends, |_| true) }
     }
 }
 
@@ -631,10 +651,13 @@ impl Clean {
 
     /// Whether still nothing is wrong. All that changed is at the touched hosts: a new loop or a new dead end
     /// is downstream of one of them, and hosts upstream are well when these are.
-    fn stays(&mut self, forwarding: &Forwarding, parts: &[u32], to: u32, touched: &[Touched]) -> bool {
+    fn stays(&mut self, forwarding: &Forwarding, parts: &[u32], touched: &[Touched]) -> bool {
         self.round += 1;
         let (open, good) = (2 * self.round, 2 * self.round + 1);
-        self.seen[to as usize] = good;
+        let ends = touched.first().map_or(&[][..], |touched| forwarding.ends(touched.class));
+        for end in ends {
+            self.seen[*end as usize] = good;
+        }
         for touched in touched {
             if self.seen[touched.node as usize] == good {
                 continue;
@@ -645,7 +668,8 @@ impl Clean {
             while let Some((node, done)) = self.stack.last_mut() {
                 let legs = forwarding.legs(*node, touched.class);
                 let Some(leg) = legs.get(*done as usize) else {
-                    if legs.is_empty() && parts[*node as usize] == parts[to as usize] {
+                    let joined = |end: &u32| parts[*end as usize] == parts[*node as usize];
+                    if legs.is_empty() && ends.iter().any(joined) {
                         return false;
                     }
                     self.seen[*node as usize] = good;

@@ -5,7 +5,7 @@
 //! at the next worse metric. Never decides what is right: that is `check`'s part.
 
 use crate::program::ClassRoute;
-use crate::{ClassId, Facts, Network, Program};
+use crate::{ClassId, Facts, Network, Program, origins};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use topology::Topology;
@@ -50,6 +50,8 @@ impl Host {
 pub(crate) struct Forwarding {
     /// For each node the position of its class in the table; `None` for a node that is not in it.
     class_of_node: Arc<Vec<Option<u32>>>,
+    /// By position of the class: the nodes that its packets are for, sorted.
+    ends: Arc<Vec<Vec<u32>>>,
     hosts: Vec<Arc<Host>>,
 }
 
@@ -72,10 +74,11 @@ impl Forwarding {
             let program = network.host(&node.name).map(|(program, _)| &**program);
             Arc::new(host(network, program, interfaces.of(at)))
         };
+        let class_of_node: Vec<Option<u32>> =
+            topology.nodes.iter().map(|node| by_name.get(&*node.name).copied()).collect();
         Forwarding {
-            class_of_node: Arc::new(
-                topology.nodes.iter().map(|node| by_name.get(&*node.name).copied()).collect(),
-            ),
+            ends: Arc::new(ends(topology, facts, network, &class_of_node)),
+            class_of_node: Arc::new(class_of_node),
             hosts: (0_u32..).zip(&topology.nodes).map(host).collect(),
         }
     }
@@ -130,7 +133,12 @@ impl Forwarding {
             hosts.push(Arc::new(after));
         }
         touched.sort_unstable();
-        (Forwarding { class_of_node: self.class_of_node.clone(), hosts }, touched)
+        let ends = if network.table.classes.len() == topology.nodes.len() {
+            self.ends.clone()
+        } else {
+            Arc::new(ends(topology, facts, network, &self.class_of_node))
+        };
+        (Forwarding { class_of_node: self.class_of_node.clone(), ends, hosts }, touched)
     }
 
     /// Number of nodes.
@@ -149,9 +157,19 @@ impl Forwarding {
         host.legs(host.best.get(class as usize).copied().unwrap_or(NOWHERE))
     }
 
-    /// The nodes that the class at position `class` ends at, sorted.
-    pub(crate) fn ends(&self, class: u32) -> Vec<u32> {
-        (0..self.nodes()).filter(|node| self.class_of(*node) == Some(class)).collect()
+    /// Whether the class is one node's own, and not of several places or an uplink.
+    pub(crate) fn is_nodes_own(&self, class: u32) -> bool {
+        self.ends(class).iter().any(|node| self.class_of(*node) == Some(class))
+    }
+
+    /// Number of classes.
+    pub(crate) fn classes(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    /// The nodes that packets of the class at position `class` are for, sorted: most often one.
+    pub(crate) fn ends(&self, class: u32) -> &[u32] {
+        &self.ends[class as usize]
     }
 
     /// For each node the living legs of the best route to the class at position `class`; empty where there is none, and
@@ -159,7 +177,7 @@ impl Forwarding {
     pub(crate) fn class_legs(&self, class: u32) -> Vec<&[Leg]> {
         let mut legs: Vec<&[Leg]> = (0..self.nodes()).map(|node| self.legs(node, class)).collect();
         for end in self.ends(class) {
-            legs[end as usize] = &[];
+            legs[*end as usize] = &[];
         }
         legs
     }
@@ -352,6 +370,42 @@ fn differing(old: &[ClassRoute], new: &[ClassRoute]) -> Vec<ClassId> {
         }
     }
     found
+}
+
+/// By position of the class the nodes that its packets are for: a node's own class ends there, one of several places
+/// at those that live. A host with an uplink counts only with a route by it.
+fn ends(
+    topology: &Topology,
+    facts: &Facts,
+    network: &Network,
+    class_of_node: &[Option<u32>],
+) -> Vec<Vec<u32>> {
+    let classes = &network.table.classes;
+    let mut ends = vec![Vec::new(); classes.len()];
+    for (node, class) in (0_u32..).zip(class_of_node) {
+        if let Some(class) = class {
+            ends[*class as usize].push(node);
+        }
+    }
+    if classes.len() == topology.nodes.len() {
+        return ends;
+    }
+    let leaves_by = |class: ClassId, exit: u32| {
+        let external = &topology.external[exit as usize];
+        let Some((program, _)) = network.host(&topology.node(external.node).name) else { return false };
+        let groups = program.class_routes(class).iter().filter_map(|route| program.group(route.group));
+        let members = groups.flat_map(|group| &group.members);
+        let mut hops = members.filter_map(|member| program.nexthop(member.nexthop));
+        hops.any(|hop| hop.interface == external.interface)
+    };
+    for destination in origins::destinations(topology).1.iter().filter(|of| of.node().is_none()) {
+        let Ok(at) = classes.binary_search_by_key(&destination.id, |class| class.id) else { continue };
+        let living = origins::living(topology, facts, destination);
+        let there = living.iter().filter(|of| of.exit.is_none_or(|exit| leaves_by(destination.id, exit)));
+        ends[at] = there.map(|origin| origin.node).collect();
+        ends[at].dedup();
+    }
+    ends
 }
 
 /// Group id -> position, in open addressing: ids are hashes already, and a host's thousands of routes each

@@ -4,7 +4,7 @@
 
 use crate::forwarding::Leg;
 use crate::walk::Fate;
-use crate::{Facts, Network};
+use crate::{ClassId, Facts, Network};
 use ipnetwork::IpNetwork;
 use std::fmt;
 use std::net::IpAddr;
@@ -57,50 +57,62 @@ impl fmt::Display for Trace {
     }
 }
 
-/// Follows a packet from `from` to `to`, over the leg that `choose` gives at each node.
+/// Follows a packet of the class at position `class` from `from` to one of `ends`, over the leg that `choose` gives at
+/// each node.
 pub(crate) fn trace(
     topology: &Topology,
     facts: &Facts,
     network: &Network,
-    (from, to): (u32, u32),
+    (from, class, ends): (u32, u32, &[u32]),
     choose: impl Fn(u32) -> Option<Leg>,
 ) -> Trace {
     let name = |node: u32| topology.nodes[node as usize].name.clone();
-    let destination = &topology.nodes[to as usize];
-    let prefix = destination.prefixes.first().copied();
-    let prefix = prefix.or_else(|| destination.loopbacks.first().map(|address| IpNetwork::from(*address)));
+    let class = network.table.classes[class as usize].id;
     let (mut node, mut hops) = (from, Vec::new());
     let mut passed = vec![false; topology.nodes.len()];
     let fate = loop {
-        if node == to {
+        if ends.contains(&node) {
             break Fate::Delivered;
         }
         if std::mem::replace(&mut passed[node as usize], true) {
             break Fate::Loop { node: name(node) };
         }
-        let Some(hop) =
-            choose(node).and_then(|leg| Some((leg.to, hop(topology, facts, network, node, to, leg)?)))
-        else {
-            break Fate::BlackHole { node: name(node) };
-        };
-        node = hop.0;
-        hops.push(hop.1);
+        let hop =
+            choose(node).and_then(|leg| Some((leg.to, hop(topology, facts, network, (node, class), leg)?)));
+        let Some((next, hop)) = hop else { break Fate::BlackHole { node: name(node) } };
+        node = next;
+        hops.push(hop);
     };
-    Trace { prefix, hops, last: name(node), fate }
+    Trace { prefix: prefix(topology, network, class), hops, last: name(node), fate }
 }
 
-/// The route in force by which `node` sends over `leg` towards `to`.
-fn hop(topology: &Topology, facts: &Facts, network: &Network, node: u32, to: u32, leg: Leg) -> Option<Hop> {
+/// A prefix of the class for people: of a node's class one that is no loopback, where there is one.
+fn prefix(topology: &Topology, network: &Network, class: ClassId) -> Option<IpNetwork> {
+    let own = network.table.class_name(class).and_then(|name| topology.node_index(name));
+    let of_class = |prefix: &&IpNetwork| network.table.class_of(prefix) == Some(class);
+    let behind = own.and_then(|node| topology.node(node).prefixes.iter().find(of_class).copied());
+    behind.or_else(|| {
+        let mut entries = network.table.entries.iter();
+        entries.find(|(_, of)| *of == class).map(|(prefix, _)| *prefix)
+    })
+}
+
+/// The route in force by which `node` sends packets of `class` over `leg`.
+fn hop(
+    topology: &Topology,
+    facts: &Facts,
+    network: &Network,
+    (node, class): (u32, ClassId),
+    leg: Leg,
+) -> Option<Hop> {
     let name = &topology.nodes[node as usize].name;
     let (program, _) = network.host(name)?;
-    let to = &topology.nodes[to as usize].name;
-    let class = network.table.classes.iter().find(|class| class.name == *to)?;
     let link = &topology.links[leg.link as usize];
     if facts.links_down.contains(&link.id) {
         return None;
     }
     let own = link.ends.iter().find(|end| end.node.0 == node)?;
-    program.class_routes(class.id).iter().find_map(|route| {
+    program.class_routes(class).iter().find_map(|route| {
         let mut members = program.group(route.group)?.members.iter();
         let nexthop = members.find_map(|member| {
             program.nexthop(member.nexthop).filter(|nexthop| nexthop.interface == own.interface)

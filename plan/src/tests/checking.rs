@@ -5,7 +5,7 @@ use crate::tests::fixture::{down, topology};
 use crate::{Facts, Network, check, compile};
 use proptest::prelude::*;
 use std::sync::Arc;
-use topology::{Demand, Invariant, InvariantRule, NodeIndex, Selector, Topology};
+use topology::{Demand, External, Invariant, InvariantRule, NodeIndex, Selector, Topology};
 
 fn selector(topology: &Topology, text: &str) -> Selector {
     let all = (0..topology.nodes.len() as u32).map(NodeIndex);
@@ -176,6 +176,49 @@ fn a_pair_that_must_be_joined_and_is_cut_is_told() {
     assert_eq!(Checked::new(dead).violations().count(), 0);
 }
 
+/// A prefix at `nodes`, and ways out of the network at `uplinks`.
+fn sharing(topology: &mut Topology, nodes: &[&str], uplinks: &[&str]) {
+    for name in nodes {
+        let at = topology.node_index(name).unwrap().0 as usize;
+        topology.nodes[at].prefixes.push("192.0.2.0/24".parse().unwrap());
+    }
+    topology.external = uplinks
+        .iter()
+        .map(|name| External {
+            node: topology.node_index(name).unwrap(),
+            interface: "up0".to_string(),
+            next_hop: "198.51.100.1".parse().unwrap(),
+            prefixes: vec!["0.0.0.0/0".parse().unwrap()],
+            line: 0,
+        })
+        .collect();
+}
+
+#[test]
+fn prefixes_of_several_places_and_of_uplinks_are_judged_too() {
+    let mut topology = topology("a-b 1, b-c 1, c-d 1");
+    sharing(&mut topology, &["a", "d"], &["a", "c"]);
+    assert!(found(&topology).is_empty());
+    // b's packets for the shared prefix go to c, and c's to b.
+    let mut network = compile(&topology, &Facts::default());
+    rerouted(&topology, &mut network, "b", "a + d", Some("c"));
+    rerouted(&topology, &mut network, "c", "a + d", Some("b"));
+    assert_eq!(
+        told(&check(&topology, &Facts::default(), &network)),
+        ["0 loop: packets from b to a + d loop; the same for 1 source more [b>c>b]"]
+    );
+    // c forgets its own uplink: who leaves there is lost.
+    let mut network = compile(&topology, &Facts::default());
+    let exits = "a:up0 via 198.51.100.1 + c:up0 via 198.51.100.1";
+    rerouted(&topology, &mut network, "c", exits, None);
+    assert_eq!(
+        told(&check(&topology, &Facts::default(), &network)),
+        [format!(
+            "0 black-hole: packets from b to {exits} meet a dead end though a way is left; the same for 2 sources more [b>c]"
+        )]
+    );
+}
+
 fn loaded(limit_percent: u32) -> Topology {
     let mut topology = topology("a-b 1, b-c 1, a-c 1");
     for link in &mut topology.links {
@@ -218,6 +261,7 @@ enum Event {
     Up(usize),
     Cost(usize, u32),
     Remove(usize),
+    Uplink(usize),
     /// Somebody's program goes wrong: (host, destination, over).
     Break(usize, usize, usize),
 }
@@ -228,6 +272,7 @@ fn event() -> impl Strategy<Value = Event> {
         (0..20_usize).prop_map(Event::Up),
         (0..20_usize, 1..4_u32).prop_map(|(link, cost)| Event::Cost(link, cost)),
         (0..20_usize).prop_map(Event::Remove),
+        (0..2_usize).prop_map(Event::Uplink),
         (0..8_usize, 0..8_usize, 0..8_usize).prop_map(|(host, to, over)| Event::Break(host, to, over)),
     ]
 }
@@ -240,10 +285,14 @@ proptest! {
         chords in prop::collection::vec((0..8_u32, 0..8_u32, 1..4_u32), 0..6),
         events in prop::collection::vec(event(), 1..8),
         rules in prop::collection::vec(0..5_usize, 0..3),
+        shares in any::<bool>(),
     ) {
         let mut text: Vec<String> = (0..8).map(|node| format!("n{node}-n{} 1", (node + 1) % 8)).collect();
         text.extend(chords.iter().filter(|(a, b, _)| a != b).map(|(a, b, cost)| format!("n{a}-n{b} {cost}")));
         let mut topology = topology(&text.join(", "));
+        if shares {
+            sharing(&mut topology, &["n1", "n5"], &["n2", "n6"]);
+        }
         for rule in rules {
             let rule = match rule {
                 0 => InvariantRule::Reach,
@@ -277,6 +326,13 @@ proptest! {
                 }
                 Event::Remove(at) => {
                     topology.links.remove(at % links);
+                    compile(&topology, &facts)
+                }
+                Event::Uplink(at) => {
+                    let name = ["n2:up0", "n6:up0"][at].to_string();
+                    if !facts.links_down.remove(&name) {
+                        facts.links_down.insert(name);
+                    }
                     compile(&topology, &facts)
                 }
                 Event::Break(host, to, over) if host != to && host != over => {
