@@ -32,7 +32,7 @@ pub(crate) fn judge(topology: &Topology, file: &str, with_failures: bool) -> Jud
     let checked = Checked::new(State { topology, facts: &facts, network: &network, dead: None });
     let violations = checked.violations().take(VIOLATIONS_MAX);
     let mut judged = Judged {
-        violations: violations.map(|found| document::violation(found, file)).collect(),
+        violations: violations.map(|found| document::violation(found, &topology.sources)).collect(),
         failures: Vec::new(),
     };
     for violation in &judged.violations {

@@ -117,7 +117,7 @@ pub struct Node {
     pub drained: bool,
     /// Where it stands, for pictures.
     pub location: Option<Location>,
-    /// Line of the node in the file, from 1: shown where an explanation points back.
+    /// Line of the node, from 1, as [`Topology::sources`] counts: shown where an explanation points back.
     pub line: u32,
 }
 
@@ -142,7 +142,7 @@ pub struct Link {
     pub group: Option<String>,
     /// Whether traffic shall avoid the link while any other way is left.
     pub drained: bool,
-    /// Line of the link in the file, from 1.
+    /// Line of the link, from 1, as [`Topology::sources`] counts.
     pub line: u32,
 }
 
@@ -192,7 +192,7 @@ pub struct External {
     pub next_hop: IpAddr,
     /// What is reached through it, sorted; all of one family.
     pub prefixes: Vec<IpNetwork>,
-    /// Line of the entry in the file, from 1.
+    /// Line of the entry, from 1, as [`Topology::sources`] counts.
     pub line: u32,
 }
 
@@ -205,7 +205,7 @@ pub struct Demand {
     pub to: NodeIndex,
     /// Bits per second.
     pub rate_bps: u64,
-    /// Line of the entry in the file, from 1.
+    /// Line of the entry, from 1, as [`Topology::sources`] counts.
     pub line: u32,
 }
 
@@ -218,7 +218,7 @@ pub struct Invariant {
     pub to: Selector,
     /// What must hold for each pair.
     pub rule: InvariantRule,
-    /// Line of the entry in the file, from 1.
+    /// Line of the entry, from 1, as [`Topology::sources`] counts.
     pub line: u32,
 }
 

@@ -17,7 +17,7 @@ use plan::walk::{self, Fate};
 use plan::{Digest, Facts, Network, Objects, PrefixTable, Program, diff};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use topology::{Direction, LinkIndex, NodeIndex, Topology};
+use topology::{Direction, LinkIndex, NodeIndex, Sources, Topology};
 
 /// `ballast.program/v1`. `assigned`: generation and revision, `None` offline.
 pub fn program(
@@ -138,8 +138,9 @@ fn verdict(found: &[walk::Path]) -> (&'static str, String) {
     }
 }
 
-/// A violation as shown. `file`: the file that it is about.
-pub fn violation(found: &Violation, file: &str) -> rest::ViolationDocument {
+/// A violation as shown. `sources`: those of the network that it is about.
+pub fn violation(found: &Violation, sources: &Sources) -> rest::ViolationDocument {
+    let (file, line) = sources.place(found.line).unwrap_or(("", found.line));
     let prefix = found.trace.prefix.map(|prefix| prefix.to_string());
     let hop = |hop: &plan::trace::Hop| rest::WalkHop {
         host: hop.node.clone(),
@@ -154,7 +155,7 @@ pub fn violation(found: &Violation, file: &str) -> rest::ViolationDocument {
     rest::ViolationDocument {
         rule: found.rule.code().to_string(),
         file: file.to_string(),
-        line: found.line,
+        line,
         from: found.from.clone(),
         to: found.to.clone(),
         sources: found.sources,
@@ -195,7 +196,7 @@ pub fn failure(topology: &Topology, found: &Failure, file: &str) -> rest::Failur
         element: found.element.name(topology).to_string(),
         kind: kind.to_string(),
         file: file.to_string(),
-        violations: found.violations.iter().map(|found| violation(found, file)).collect(),
+        violations: found.violations.iter().map(|found| violation(found, &topology.sources)).collect(),
     }
 }
 
