@@ -15,6 +15,10 @@
 //! is every arc `u -> v` with `cost + distance(v, d) == distance(u, d)`: costs are at least 1, so distances
 //! fall on every hop and no loop can be built from them.
 
+mod update;
+
+pub use update::Changed;
+
 use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -263,8 +267,14 @@ impl Lane for i64 {
 /// Distances and sets of next hops of all nodes towards all destinations.
 #[derive(Clone)]
 pub struct AllPairs {
+    /// Arcs by row.
+    arcs: Arcs,
+    /// For each line its arc from `a` to `b` and the opposite one.
+    arcs_of_line: Vec<[u32; 2]>,
     /// Node -> its row, which is also its column.
     row: Vec<u32>,
+    /// Row -> node.
+    node: Vec<u32>,
     /// Words of the sets of row `r` are `words[r]..words[r + 1]` of each batch.
     words: Vec<u32>,
     lanes: Lanes,
@@ -292,16 +302,20 @@ impl AllPairs {
     ///
     /// Exact while no distance reaches 2^62; ends of lines must be below `nodes`.
     pub fn new(nodes: usize, lines: &[Line], cores: Cores) -> AllPairs {
-        AllPairs::of(&Arcs::new(nodes, lines), cores)
-    }
-
-    pub(crate) fn of(arcs: &Arcs, cores: Cores) -> AllPairs {
-        let order = arcs.breadth_first();
-        let mut row = vec![0; order.len()];
-        for (at, node) in order.iter().enumerate() {
-            row[*node as usize] = at as u32;
+        let arcs = Arcs::new(nodes, lines);
+        let node = arcs.breadth_first();
+        let mut row = vec![0; nodes];
+        for (at, node) in (0_u32..).zip(&node) {
+            row[*node as usize] = at;
         }
-        let arcs = arcs.renumbered(&order, &row);
+        let arcs = arcs.renumbered(&node, &row);
+        let mut free = arcs.starts.clone();
+        let mut next_arc = |node: u32| {
+            let free = &mut free[row[node as usize] as usize];
+            *free += 1;
+            *free - 1
+        };
+        let arcs_of_line = lines.iter().map(|line| [next_arc(line.a), next_arc(line.b)]).collect();
         let mut words = vec![0_u32];
         for node in 0..arcs.nodes() {
             words.push(words[node] + arcs.of(node).len().div_ceil(WORD_ARCS) as u32);
@@ -314,7 +328,7 @@ impl AllPairs {
         } else {
             Lanes::Full(Table::new(&arcs, &words, cores))
         };
-        AllPairs { row, words, lanes }
+        AllPairs { arcs, arcs_of_line, row, node, words, lanes }
     }
 
     /// Number of nodes.

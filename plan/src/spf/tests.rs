@@ -86,6 +86,67 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A walk of events, each of which gives some links other costs or takes them away.
+    #[test]
+    fn updated_pairs_are_those_from_nothing(
+        (nodes, mut lines) in cases(),
+        events in prop::collection::vec(prop::collection::vec((any::<usize>(), 0..4_u64, 0..4_u64), 1..4), 1..6),
+    ) {
+        let mut pairs = AllPairs::new(nodes as usize, &lines, Cores::One);
+        for event in events {
+            for (at, there, back) in event {
+                let at = at % lines.len().max(1);
+                let Some(line) = lines.get_mut(at) else { continue };
+                let scaled = |cost: u64, by| match by {
+                    0 => UNREACHABLE,
+                    1 if cost == UNREACHABLE => 7,
+                    1 => cost.saturating_add(3),
+                    2 => cost / 2 + 1,
+                    _ => 1,
+                };
+                line.cost = scaled(line.cost, there);
+                line.cost_back = scaled(line.cost_back, back);
+            }
+            let before = pairs.clone();
+            let changed = pairs.update(&lines, Cores::One);
+            let fresh = AllPairs::new(nodes as usize, &lines, Cores::One);
+            let mut expected = Vec::new();
+            for to in 0..nodes {
+                for from in 0..nodes {
+                    prop_assert_eq!(pairs.distance(from, to), fresh.distance(from, to), "{} to {}", from, to);
+                    prop_assert!(pairs.set(from, to).eq(fresh.set(from, to)), "{} to {}", from, to);
+                    let was = before.distance(from, to);
+                    if was != fresh.distance(from, to) || !before.set(from, to).eq(fresh.set(from, to)) {
+                        expected.push(Changed { to, from, before: was });
+                    }
+                }
+            }
+            if let Some(changed) = changed {
+                prop_assert_eq!(changed, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_update_that_outgrows_the_lanes_starts_from_nothing() {
+    let line = |a: u32, b: u32, cost: u64| Line { a, b, cost, cost_back: cost };
+    let mut pairs = AllPairs::new(3, &[line(0, 1, 1), line(1, 2, 1)], Cores::One);
+    assert_eq!(
+        pairs.update(&[line(0, 1, 2), line(1, 2, 1)], Cores::One).map(|changed| changed.len()),
+        Some(4)
+    );
+    for cost in [40_000, 1 << 31] {
+        assert_eq!(pairs.update(&[line(0, 1, cost), line(1, 2, 1)], Cores::One), None);
+        assert_eq!(pairs.distance(0, 2), cost + 1);
+    }
+    assert_eq!(pairs.update(&[line(0, 1, 1), line(0, 2, 1)], Cores::One), None);
+    assert_eq!((pairs.distance(0, 2), pairs.distance(1, 2)), (1, 2));
+}
+
 #[test]
 fn graphs_without_nodes_or_links_have_no_paths() {
     assert_right(0, &[]);
