@@ -20,6 +20,7 @@ pub mod failures;
 mod forwarding;
 mod graph;
 pub mod impact;
+pub mod incremental;
 pub mod load;
 pub mod network;
 pub mod objects;

@@ -57,39 +57,66 @@ pub fn compile_on(topology: &Topology, facts: &Facts, cores: Cores) -> Network {
     let table = Arc::new(table);
     let table_digest = table.digest();
     let paths = Paths::new(topology, facts, cores);
-    let risks = Risks::new(topology);
-    let backups = Backups::new(&paths, &risks, cores);
+    let backups = Backups::new(&paths, &Risks::new(topology), cores);
     let destinations = Destinations::new(topology, facts, destinations);
-    let program = |(at, (node, settings)): (usize, (&Node, Settings))| {
-        let at = NodeIndex(at as u32);
-        let routes = HostRoutes::new(&paths, &backups, &destinations, at.0);
-        let program = routes.into_program(topology, at, node, settings);
-        let digest = program.digest(table_digest);
-        (Arc::new(program), digest)
-    };
-    let settings = settings::settings(topology);
-    let (programs, digests) = match cores {
-        Cores::One => topology.nodes.iter().zip(settings).enumerate().map(program).unzip(),
-        Cores::All => topology.nodes.par_iter().zip(settings).enumerate().map(program).unzip(),
-    };
+    let build =
+        Build { topology, paths: &paths, backups: &backups, destinations: &destinations, table_digest };
+    let hosts = settings::settings(topology).into_iter().enumerate().collect();
+    let (programs, digests) = build.programs(hosts, cores).into_iter().unzip();
     Network { table, table_digest, programs, digests }
 }
 
+/// All that a host's program is made from.
+pub(crate) struct Build<'a> {
+    pub(crate) topology: &'a Topology,
+    pub(crate) paths: &'a Paths,
+    pub(crate) backups: &'a Backups,
+    pub(crate) destinations: &'a Destinations,
+    pub(crate) table_digest: Digest,
+}
+
+impl Build<'_> {
+    /// The programs and their digests of the hosts at these positions.
+    pub(crate) fn programs(
+        &self,
+        hosts: Vec<(usize, Settings)>,
+        cores: Cores,
+    ) -> Vec<(Arc<Program>, Digest)> {
+        let program = |(at, settings): (usize, Settings)| {
+            let node = &self.topology.nodes[at];
+            let routes = HostRoutes::new(self.paths, self.backups, self.destinations, at as u32);
+            let program = routes.into_program(self.topology, NodeIndex(at as u32), node, settings);
+            let digest = program.digest(self.table_digest);
+            (Arc::new(program), digest)
+        };
+        match cores {
+            Cores::One => hosts.into_iter().map(program).collect(),
+            Cores::All => hosts.into_par_iter().map(program).collect(),
+        }
+    }
+}
+
 /// All destinations with the places that count, sorted by class.
-struct Destinations(Vec<(Destination, Vec<Origin>)>);
+pub(crate) struct Destinations(Vec<(Destination, Vec<Origin>)>);
 
 impl Destinations {
-    fn new(topology: &Topology, facts: &Facts, all: Vec<Destination>) -> Destinations {
+    pub(crate) fn new(topology: &Topology, facts: &Facts, all: Vec<Destination>) -> Destinations {
         let with_living = |destination: Destination| {
             let living = origins::living(topology, facts, &destination);
             (destination, living)
         };
         Destinations(all.into_iter().map(with_living).collect())
     }
+
+    /// The living places of each destination that is not one node's own.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &[Origin]> {
+        let shared = self.0.iter().filter(|(destination, _)| destination.node().is_none());
+        shared.map(|(_, living)| living.as_slice())
+    }
 }
 
 /// The link of every host's backup towards every destination.
-struct Backups {
+pub(crate) struct Backups {
     nodes: usize,
     /// `links[to * nodes + from]`, or [`NO_BACKUP`].
     links: Vec<u32>,
@@ -99,20 +126,44 @@ struct Backups {
 const NO_BACKUP: u32 = u32::MAX;
 
 impl Backups {
-    fn new(paths: &Paths, risks: &Risks, cores: Cores) -> Backups {
+    pub(crate) fn new(paths: &Paths, risks: &Risks, cores: Cores) -> Backups {
         let nodes = risks.nodes();
-        let mut links = vec![NO_BACKUP; nodes * nodes];
+        let mut backups = Backups { nodes, links: vec![NO_BACKUP; nodes * nodes] };
+        backups.update(paths, risks, &vec![true; nodes], cores);
+        backups
+    }
+
+    /// Chooses again towards the destinations that are `stale`; gives the hosts that have another backup towards one
+    /// of them, sorted.
+    pub(crate) fn update(
+        &mut self,
+        paths: &Paths,
+        risks: &Risks,
+        stale: &[bool],
+        cores: Cores,
+    ) -> BTreeSet<u32> {
         let towards = |(to, links): (usize, &mut [u32])| {
-            let alternates = backup::alternates(paths, risks, to as u32);
-            for (link, alternate) in links.iter_mut().zip(alternates) {
-                *link = alternate.unwrap_or(NO_BACKUP);
+            let mut changed = Vec::new();
+            if stale[to] {
+                let alternates = backup::alternates(paths, risks, to as u32);
+                for (from, (link, alternate)) in (0..).zip(links.iter_mut().zip(alternates)) {
+                    let new = alternate.unwrap_or(NO_BACKUP);
+                    if std::mem::replace(link, new) != new {
+                        changed.push(from);
+                    }
+                }
             }
+            changed
         };
+        let rows = self.nodes.max(1);
         match cores {
-            Cores::One => links.chunks_mut(nodes.max(1)).enumerate().for_each(towards),
-            Cores::All => links.par_chunks_mut(nodes.max(1)).enumerate().for_each(towards),
+            Cores::One => self.links.chunks_mut(rows).enumerate().flat_map(towards).collect(),
+            Cores::All => {
+                let columns = self.links.par_chunks_mut(rows).enumerate();
+                let changed: Vec<Vec<u32>> = columns.map(towards).collect();
+                changed.into_iter().flatten().collect()
+            }
         }
-        Backups { nodes, links }
     }
 
     fn link(&self, from: u32, to: u32) -> Option<u32> {

@@ -13,12 +13,13 @@
 
 use crate::Facts;
 use crate::graph::{Edge, Graph};
-use crate::spf::{AllPairs, Cores};
+use crate::spf::{AllPairs, Changed, Cores};
 use topology::Topology;
 
 pub(crate) use crate::spf::UNREACHABLE;
 
 /// A graph and the shortest paths between all its nodes.
+#[derive(Clone)]
 pub(crate) struct Field {
     pub(crate) graph: Graph,
     pairs: AllPairs,
@@ -37,6 +38,13 @@ impl Field {
     fn new(graph: Graph, cores: Cores) -> Field {
         let pairs = AllPairs::new(graph.nodes(), graph.lines(), cores);
         Field { graph, pairs }
+    }
+
+    /// Takes another graph of the same nodes and links. Gives the pairs that changed, or `None` when all may have.
+    fn update(&mut self, graph: Graph, cores: Cores) -> Option<Vec<Changed>> {
+        let changed = self.pairs.update(graph.lines(), cores);
+        self.graph = graph;
+        changed
     }
 
     /// Length of the shortest path, or [`UNREACHABLE`].
@@ -58,11 +66,50 @@ impl Field {
 impl Paths {
     /// Computes all distances.
     pub(crate) fn new(topology: &Topology, facts: &Facts, cores: Cores) -> Paths {
-        let down: Vec<bool> = topology.links.iter().map(|link| facts.links_down.contains(&link.id)).collect();
+        let down = down(topology, facts);
         let living = Field::new(Graph::new(topology, |link| !down[link as usize]), cores);
         let all = Graph::new(topology, |_| true);
         let cut = down.contains(&true) && living.graph.components() != all.components();
         Paths { living, without_facts: cut.then(|| Field::new(all, cores)), down }
+    }
+
+    /// Follows facts and costs of a topology with the same nodes and links. Gives the pairs of the living graph that
+    /// changed, or `None` when anything may have.
+    pub(crate) fn update(
+        &mut self,
+        topology: &Topology,
+        facts: &Facts,
+        cores: Cores,
+    ) -> Option<Vec<Changed>> {
+        self.down = down(topology, facts);
+        let all = Graph::new(topology, |_| true);
+        let same_costs = self.without_facts.as_ref().is_none_or(|field| field.graph.lines() == all.lines());
+        let living = Graph::new(topology, |link| !self.down[link as usize]);
+        let is_cut = self.down.contains(&true) && living.components() != all.components();
+        let changed = self.living.update(living, cores);
+        match &mut self.without_facts {
+            _ if !is_cut => self.without_facts = None,
+            Some(field) => drop(field.update(all, cores)),
+            // Near the living graph: cheaper than from nothing.
+            None => {
+                let mut field = self.living.clone();
+                field.update(all, cores);
+                self.without_facts = Some(field);
+            }
+        }
+        changed.filter(|_| same_costs)
+    }
+
+    /// The graph and distances of the living links.
+    pub(crate) fn living(&self) -> &Field {
+        &self.living
+    }
+
+    /// Whether `from` goes to `to` over the edge's link although facts call it down.
+    pub(crate) fn trusts_dead_link(&self, from: u32, to: u32, link: u32) -> bool {
+        let cut_off = self.living.distance(from, to) == UNREACHABLE;
+        let without_facts = self.without_facts.as_ref().filter(|_| cut_off);
+        without_facts.is_some_and(|field| field.next_hops(from, to).any(|edge| edge.link == link))
     }
 
     /// Whether facts say that the edge's link is down: only routes of the cut-off side use such links.
@@ -82,4 +129,9 @@ impl Paths {
         }
         self.without_facts.as_ref().filter(|field| field.distance(from, to) != UNREACHABLE)
     }
+}
+
+/// By position of the link: whether facts say that it is down.
+fn down(topology: &Topology, facts: &Facts) -> Vec<bool> {
+    topology.links.iter().map(|link| facts.links_down.contains(&link.id)).collect()
 }

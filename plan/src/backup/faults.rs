@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use topology::{NodeIndex, Topology};
 
 /// What of a topology decides which backups are good ones.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Risks {
     /// By link: numbers of its shared-risk groups, sorted.
     groups: Vec<Vec<u32>>,

@@ -23,6 +23,8 @@ pub struct Changed {
     pub from: u32,
     /// The distance before, or [`UNREACHABLE`].
     pub before: u64,
+    /// Whether the next hops are others; else only the distance is.
+    pub next_hops: bool,
 }
 
 /// An arc with another cost.
@@ -300,8 +302,9 @@ impl<T: Lane, const L: usize> Batch<'_, T, L> {
             }
             let was_written = scratch.written[at] == scratch.turn;
             let before = if was_written { scratch.before[at] } else { self.distance(at) };
-            if self.collect_set(at) || before != self.distance(at) {
-                found.push(Changed { to, from: row, before });
+            let next_hops = self.collect_set(at);
+            if next_hops || before != self.distance(at) {
+                found.push(Changed { to, from: row, before, next_hops });
             }
         }
         scratch.rows = rows;

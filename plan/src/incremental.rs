@@ -1,0 +1,243 @@
+//! A network that follows its topology and facts: what a change does not touch is kept.
+//!
+//! The result is always the one of [`compile`](crate::compile), byte for byte. After a change of facts, costs or drains the
+//! distances and next hops that it touches are computed again, then the backups towards the destinations where an input of
+//! theirs differs, then the programs of the hosts whose next hops, backups or settings differ. Other nodes or links, other
+//! risk groups and a change of half the network start from nothing.
+
+use crate::backup::Risks;
+use crate::graph::Graph;
+use crate::network::{Backups, Build, Destinations, Network};
+use crate::origins::{self, Destination};
+use crate::paths::{Paths, UNREACHABLE};
+use crate::program::Settings;
+use crate::settings;
+use crate::spf::{Changed, Cores};
+use crate::{Digest, Facts, Program};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use topology::{NodeIndex, Topology};
+
+/// A compiled network and what it was compiled from.
+pub struct Incremental {
+    topology: Topology,
+    facts: Facts,
+    cores: Cores,
+    all_destinations: Vec<Destination>,
+    paths: Paths,
+    risks: Risks,
+    backups: Backups,
+    network: Network,
+}
+
+/// What an update did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// The hosts whose program is another one than before or new, with that before, sorted by name.
+    pub changed: Vec<(String, Option<Arc<Program>>)>,
+    /// Whether everything was computed from nothing.
+    pub from_nothing: bool,
+}
+
+impl Incremental {
+    /// Compiles from nothing. Beside the programs, 4 bytes per pair of nodes for backups and what
+    /// [`AllPairs`](crate::spf::AllPairs) needs are kept, the latter twice while facts cut a node off.
+    pub fn new(topology: Topology, facts: Facts, cores: Cores) -> Incremental {
+        let (table, all_destinations) = origins::destinations(&topology);
+        let table_digest = table.digest();
+        let paths = Paths::new(&topology, &facts, cores);
+        let risks = Risks::new(&topology);
+        let backups = Backups::new(&paths, &risks, cores);
+        let network =
+            Network { table: Arc::new(table), table_digest, programs: Vec::new(), digests: Vec::new() };
+        let mut new =
+            Incremental { topology, facts, cores, all_destinations, paths, risks, backups, network };
+        let hosts = settings::settings(&new.topology).into_iter().enumerate().collect();
+        (new.network.programs, new.network.digests) = new.programs(hosts).into_iter().unzip();
+        new
+    }
+
+    /// The programs as things are.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Follows a change of the facts alone.
+    pub fn take_facts(&mut self, facts: Facts) -> Update {
+        self.follow(None, facts)
+    }
+
+    /// Follows a change of the topology and perhaps of the facts.
+    pub fn take_topology(&mut self, topology: Topology, facts: Facts) -> Update {
+        let topology = Some(topology).filter(|topology| *topology != self.topology);
+        self.follow(topology, facts)
+    }
+
+    fn follow(&mut self, topology: Option<Topology>, facts: Facts) -> Update {
+        let mut stale = BTreeSet::new();
+        let mut settings = None;
+        let mut same_risks = true;
+        if let Some(topology) = topology {
+            if !has_same_shape(&self.topology, &topology) {
+                return self.start_anew(topology, facts);
+            }
+            let old = std::mem::replace(&mut self.topology, topology);
+            let new = &self.topology;
+            if (&old.nodes, &old.external) != (&new.nodes, &new.external) {
+                let (table, destinations) = origins::destinations(new);
+                self.network.table_digest = table.digest();
+                self.network.table = Arc::new(table);
+                self.all_destinations = destinations;
+                stale.extend(0..new.nodes.len() as u32);
+            }
+            let risks = Risks::new(new);
+            same_risks = std::mem::replace(&mut self.risks, risks) == self.risks;
+            let new_settings = settings::settings(new);
+            let pairs = (0_u32..).zip(self.network.programs.iter().zip(&new_settings));
+            stale.extend(pairs.filter(|(_, (host, new))| host.settings != **new).map(|(at, _)| at));
+            settings = Some(new_settings);
+        }
+        let old_facts = std::mem::replace(&mut self.facts, facts);
+        if self.uplinks_down(&old_facts) != self.uplinks_down(&self.facts) {
+            stale.extend(0..self.topology.nodes.len() as u32);
+        }
+        stale.extend(self.follow_paths(same_risks));
+        self.rebuild(stale, settings)
+    }
+
+    fn start_anew(&mut self, topology: Topology, facts: Facts) -> Update {
+        let old = std::mem::replace(self, Incremental::new(topology, facts, self.cores));
+        let before = old.network;
+        let programs = self.network.programs.iter().zip(&self.network.digests);
+        let changed = programs.filter_map(|(program, digest)| {
+            let before = before.host(&program.host);
+            let differs = before.is_none_or(|(_, before)| before != *digest);
+            differs.then(|| (program.host.clone(), before.map(|(program, _)| program.clone())))
+        });
+        Update { changed: changed.collect(), from_nothing: true }
+    }
+
+    fn uplinks_down(&self, facts: &Facts) -> Vec<bool> {
+        let names = self.topology.external.iter().map(|external| origins::uplink(&self.topology, external));
+        names.map(|name| facts.links_down.contains(&name)).collect()
+    }
+
+    /// Brings paths and backups up to date; gives the hosts that this touches.
+    fn follow_paths(&mut self, same_risks: bool) -> Vec<u32> {
+        let before = self.paths.living().graph.clone();
+        let changed = self.paths.update(&self.topology, &self.facts, self.cores);
+        let nodes = self.topology.nodes.len();
+        let everything = vec![true; nodes];
+        let Some(changed) = changed else {
+            self.backups.update(&self.paths, &self.risks, &everything, self.cores);
+            return (0..nodes as u32).collect();
+        };
+        let lines = changed_lines(&before, &self.paths.living().graph);
+        let stale =
+            if same_risks { stale_destinations(&self.paths, &before, &changed, &lines) } else { everything };
+        let mut touched: Vec<u32> =
+            self.backups.update(&self.paths, &self.risks, &stale, self.cores).into_iter().collect();
+        touched.extend(changed.iter().filter(|pair| pair.next_hops).map(|pair| pair.from));
+        let ends = lines.iter().flat_map(|link| self.topology.links[*link as usize].ends.iter());
+        touched.extend(ends.map(|end| end.node.0));
+        touched.extend(self.near_shared_places(&changed));
+        touched
+    }
+
+    /// Hosts whose way to a prefix of several places may be another one.
+    fn near_shared_places(&self, changed: &[Changed]) -> Vec<u32> {
+        let destinations = self.destinations();
+        let places: BTreeSet<u32> = destinations.shared().flatten().map(|origin| origin.node).collect();
+        let graph = &self.paths.living().graph;
+        let mut near = Vec::new();
+        for pair in changed.iter().filter(|pair| places.contains(&pair.to)) {
+            near.push(pair.from);
+            near.extend(graph.edges(NodeIndex(pair.from)).iter().map(|edge| edge.to));
+        }
+        near
+    }
+
+    fn destinations(&self) -> Destinations {
+        Destinations::new(&self.topology, &self.facts, self.all_destinations.clone())
+    }
+
+    fn programs(&self, hosts: Vec<(usize, Settings)>) -> Vec<(Arc<Program>, Digest)> {
+        let build = Build {
+            topology: &self.topology,
+            paths: &self.paths,
+            backups: &self.backups,
+            destinations: &self.destinations(),
+            table_digest: self.network.table_digest,
+        };
+        build.programs(hosts, self.cores)
+    }
+
+    /// Makes the programs of the stale hosts again.
+    fn rebuild(&mut self, stale: BTreeSet<u32>, settings: Option<Vec<Settings>>) -> Update {
+        let all = settings.as_deref();
+        let settings_of = |at: usize| {
+            let fresh = all.and_then(|all| all.get(at));
+            fresh.unwrap_or(&self.network.programs[at].settings).clone()
+        };
+        let hosts: Vec<(usize, Settings)> =
+            stale.iter().map(|at| (*at as usize, settings_of(*at as usize))).collect();
+        let programs = self.programs(hosts);
+        let mut changed = Vec::new();
+        for (at, (program, digest)) in stale.into_iter().zip(programs) {
+            let at = at as usize;
+            if std::mem::replace(&mut self.network.digests[at], digest) != digest {
+                let host = program.host.clone();
+                let before = std::mem::replace(&mut self.network.programs[at], program);
+                changed.push((host, Some(before)));
+            }
+        }
+        Update { changed, from_nothing: false }
+    }
+}
+
+/// Whether both have the same nodes, and the same links between them.
+fn has_same_shape(one: &Topology, other: &Topology) -> bool {
+    let names = |topology: &Topology| topology.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
+    let ids = |topology: &Topology| topology.links.iter().map(|link| link.id.clone()).collect::<Vec<_>>();
+    names(one) == names(other) && ids(one) == ids(other)
+}
+
+/// Positions of the links that have other costs, or are dead in one of both.
+fn changed_lines(before: &Graph, now: &Graph) -> Vec<u32> {
+    let pairs = (0_u32..).zip(before.lines().iter().zip(now.lines()));
+    pairs.filter(|(_, (before, now))| before != now).map(|(link, _)| link).collect()
+}
+
+/// The destinations towards which a backup may be another one: those with other distances or next hops, and those where
+/// a link that came, went or has another cost is an alternate of one of its hosts, or is trusted although it is dead.
+///
+/// Nothing else counts. The inequalities of RFC 5286 compare D(N, to) with D(N, X) + D(X, to), which is never less; that
+/// both are equal says that X is on a shortest path from N to the destination, and so follows from the next hops
+/// towards the destination alone, wherever D(N, X) has changed.
+fn stale_destinations(paths: &Paths, before: &Graph, changed: &[Changed], lines: &[u32]) -> Vec<bool> {
+    let living = paths.living();
+    let mut stale = vec![false; living.graph.nodes()];
+    for pair in changed {
+        stale[pair.to as usize] = true;
+    }
+    for link in lines {
+        let line = &living.graph.lines()[*link as usize];
+        let lived = before.lines()[*link as usize].cost != UNREACHABLE;
+        for (host, far) in [(line.a, line.b), (line.b, line.a)] {
+            let back = living.distance(far, host);
+            let is_alternate = |to: u32| {
+                let (rest, own) = (living.distance(far, to), living.distance(host, to));
+                let returns = rest >= back.saturating_add(own);
+                rest != UNREACHABLE && !returns && living.next_hops(host, to).nth(1).is_none()
+            };
+            let lives = lived || line.cost != UNREACHABLE;
+            for (to, stale) in (0_u32..).zip(&mut stale).filter(|(_, stale)| !**stale) {
+                *stale = lives && is_alternate(to) || paths.trusts_dead_link(host, to, *link);
+            }
+        }
+    }
+    stale
+}
+
+#[cfg(test)]
+mod tests;
