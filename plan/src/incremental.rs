@@ -118,7 +118,7 @@ impl Incremental {
     }
 
     fn uplinks_down(&self, facts: &Facts) -> Vec<bool> {
-        let names = self.topology.external.iter().map(|external| origins::uplink(&self.topology, external));
+        let names = self.topology.external.iter().map(|external| self.topology.uplink(external));
         names.map(|name| facts.links_down.contains(&name)).collect()
     }
 
