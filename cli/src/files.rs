@@ -80,8 +80,16 @@ pub(crate) fn topology_of(path: &Path) -> Result<Topology, Failure> {
 /// it would name lines of that text and not of the files.
 pub(crate) fn text_of(path: &Path) -> Result<Vec<u8>, Failure> {
     let files = files_of(path)?;
+    let joined = topology::join(&borrowed(&files));
     if files.len() > 1 {
-        topology_of(path)?;
+        let wanted = topology_of(path)?;
+        if topology::read("", &joined).topology.as_ref() != Some(&wanted) {
+            let message = format!(
+                "{}: the files mean something else as one text; end each with a line feed",
+                path.display()
+            );
+            return Err(Failure::new(exit::NO, message));
+        }
     }
-    Ok(topology::join(&borrowed(&files)))
+    Ok(joined)
 }

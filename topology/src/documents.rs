@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 type Given<'t> = (usize, Value<'t>, Value<'t>);
 
 /// The files of one network as one text, which reads as they do together: each after a `---` line that names it.
-/// One file stays as it is.
+/// One file stays as it is. Files that end with a line feed read the same; without, a block of text may not.
 pub fn join(files: &[(&str, &[u8])]) -> Vec<u8> {
     if let [(_, only)] = files {
         return only.to_vec();

@@ -3,8 +3,8 @@
 //! Pure: no file system, no clock, no network. [`read`] turns the bytes of one file into either a
 //! [`Topology`] that needs no further checks, or every problem that stands in its way at once.
 //! `import` turns files of other tools into topology files.
-//! `yaml` turns text into a tree, `raw` knows the file's keys, `validate` turns them into `model`,
-//! `diagnostic` is how a problem is told to a person.
+//! `yaml` turns text into trees, `documents` makes one of them, `raw` reads the keys that `keys` lists, `templates` adds
+//! what kinds and defaults say, `validate` turns it all into `model`, `diagnostic` is how a problem is told to a person.
 
 mod address;
 pub mod diagnostic;

@@ -189,6 +189,18 @@ fn check_promises(bytes: &[u8]) {
     }
 }
 
+/// As two files, cut at the first end of a line after `at`: where they are good, so is the text of both.
+fn check_promises_of_two(bytes: &[u8], at: usize) {
+    let end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| at + end + 1);
+    let files = [("a.yaml", &bytes[..end]), ("b.yaml", &bytes[end..])];
+    let reading = read_all(&files);
+    assert!(reading.diagnostics.iter().all(|d| d.file == "a.yaml" || d.file == "b.yaml"));
+    if let Some(topology) = &reading.topology {
+        check_model(topology);
+        assert_eq!(read("joined.yaml", &join(&files)).topology.as_ref(), Some(topology));
+    }
+}
+
 /// What later stages trust without looking.
 fn check_model(topology: &Topology) {
     assert!(topology.nodes.is_sorted_by(|a, b| a.name < b.name));
@@ -284,6 +296,7 @@ proptest! {
     #[test]
     fn mutated_samples_never_panic(
         sample in 0..SAMPLES.len(),
+        cut in any::<prop::sample::Index>(),
         edits in proptest::collection::vec((any::<prop::sample::Index>(), 0..40usize, "[-\\[{}:,&*'\"\n\t 0-9a-z/.%]{0,6}"), 1..6),
     ) {
         let mut bytes = SAMPLES[sample].as_bytes().to_vec();
@@ -293,12 +306,18 @@ proptest! {
             bytes.splice(start..end, piece.bytes());
         }
         check_promises(&bytes);
+        check_promises_of_two(&bytes, cut.index(bytes.len() + 1));
     }
 }
 
 #[test]
 fn samples_keep_every_promise() {
-    SAMPLES.iter().for_each(|sample| check_promises(sample.as_bytes()));
+    for sample in SAMPLES {
+        check_promises(sample.as_bytes());
+        (0..=sample.len())
+            .step_by(sample.len() / 40)
+            .for_each(|at| check_promises_of_two(sample.as_bytes(), at));
+    }
 }
 
 #[test]
