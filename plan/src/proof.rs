@@ -150,3 +150,6 @@ pub fn verify(
 ) -> Result<(), Wrong> {
     check::verify(old, steps, new, facts, proof)
 }
+
+#[cfg(test)]
+mod tests;
