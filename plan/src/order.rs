@@ -88,7 +88,7 @@ fn works(view: &View<'_>, changed: &[u32]) -> Vec<Work> {
     let keys = view.keys();
     // Positions in `keys` by class of the new state; more than one where prefixes move to it.
     let mut by_class: Vec<(u32, usize)> =
-        keys.iter().enumerate().filter_map(|(at, key)| Some((key.new?.0.0, at))).collect();
+        keys.iter().enumerate().map(|(at, key)| (key.new.class.0, at)).collect();
     by_class.sort_unstable();
     let moving: Vec<usize> = (0..keys.len()).filter(|at| !same_destination(keys[*at])).collect();
     let mut found: Vec<(usize, u32)> = Vec::new();
@@ -122,9 +122,9 @@ fn works(view: &View<'_>, changed: &[u32]) -> Vec<Work> {
         .collect()
 }
 
-/// Whether the class has the same number and node in both states.
+/// Whether the same class has the same number in both states.
 fn same_destination(key: Key) -> bool {
-    key.old == key.new
+    key.stays && key.old.class == key.new.class
 }
 
 /// Classes whose routes differ.
@@ -189,7 +189,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Adds the next step, of at most `bound` hosts.
+    /// Adds the next step, of at most `bound` hosts, or leaves some destinations without an order.
     fn step(&mut self, bound: usize, bake_ms: u64) {
         let stands = self.stands();
         let mut moves = self.whole(&stands, bound);
@@ -198,13 +198,10 @@ impl Planner<'_> {
             moves.extend(parts);
         }
         self.drop_conflicts(&mut moves);
-        if moves.is_empty() || self.effort > EFFORT_MAX {
-            for work in self.works.iter_mut().filter(|work| work.state == Progress::Bound) {
-                work.state = Progress::Unproven;
-            }
-            if moves.is_empty() {
-                moves = self.remaining.iter().take(bound).map(|node| (*node, None)).collect();
-            }
+        let is_bound = |work: &Work| work.state == Progress::Bound;
+        if moves.is_empty() || self.effort > EFFORT_MAX && self.works.iter().any(is_bound) {
+            self.give_up();
+            return;
         }
         let step = self.steps.len() as u32;
         for (at, work) in self.works.iter_mut().enumerate().filter(|(_, work)| work.state == Progress::Bound)
@@ -218,6 +215,17 @@ impl Planner<'_> {
             }
         }
         self.apply(moves, bake_ms);
+    }
+
+    /// Leaves destinations without an order: those of prefixes that move, which no intermediate program can
+    /// hold back, or all that are left.
+    fn give_up(&mut self) {
+        let bound = |work: &&mut Work| work.state == Progress::Bound;
+        let moving = self.works.iter_mut().filter(bound).any(|work| !work.key.stays);
+        let all = !moving || self.effort > EFFORT_MAX;
+        for work in self.works.iter_mut().filter(bound).filter(|work| all || !work.key.stays) {
+            work.state = Progress::Unproven;
+        }
     }
 
     /// Frees the works that need no order any more; gives where the movers of the others stand.
@@ -286,8 +294,9 @@ impl Planner<'_> {
             .filter(|work| !part.contains(work))
             .map(|work| key(&work))
             .collect();
-        let pulled = |work: &usize| !stays(key(work)) && held.iter().any(|held| held.new == key(work).new);
-        held.iter().all(|key| stays(*key)) && !part.iter().any(pulled)
+        let moves_prefixes = |work: &usize| self.works[*work].state != Progress::Unproven && !key(work).stays;
+        let pulled = |work: &usize| moves_prefixes(work) && held.iter().any(|held| held.new == key(work).new);
+        held.iter().all(|key| key.stays) && !part.iter().any(pulled)
     }
 
     /// Takes out of `moves` what must not happen at the same time: of two, the host that is later by name.
@@ -333,8 +342,7 @@ impl Planner<'_> {
             let old = self.view.old.as_ref().and_then(|old| old.program(node));
             match (part, old) {
                 (Some(_), Some(old)) if !held.is_empty() => {
-                    let classes: Vec<_> =
-                        held.iter().filter_map(|key| Some((key.old?.0, key.new?.0))).collect();
+                    let classes: Vec<_> = held.iter().map(|key| (key.old.class, key.new.class)).collect();
                     step.programs.push((host.clone(), Arc::new(blend::blend(old, new, &classes))));
                     step.held.push((host, held.iter().map(|key| self.destination(*key).new).collect()));
                 }
@@ -348,10 +356,10 @@ impl Planner<'_> {
     }
 
     fn destination(&self, key: Key) -> Destination {
-        let name = |at: Option<(crate::ClassId, u32)>| {
-            at.map(|(_, node)| self.view.names[node as usize].to_string()).unwrap_or_default()
-        };
-        Destination { old: name(key.old), new: name(key.new) }
+        let name =
+            |state: &State<'_>, class| state.network.table.class_name(class).unwrap_or_default().to_string();
+        let old = self.view.old.as_ref().map(|old| name(&old.state, key.old.class));
+        Destination { old: old.unwrap_or_default(), new: name(&self.view.new.state, key.new.class) }
     }
 
     fn finish(self) -> Plan {
@@ -380,11 +388,6 @@ impl Planner<'_> {
         let hosts = listed.iter().map(|node| self.view.names[*node as usize].to_string()).collect();
         Plan { steps: self.steps, proof: Proof { hosts, witnesses }, unproven }
     }
-}
-
-/// Whether the same prefixes end at the same node in both states.
-fn stays(key: Key) -> bool {
-    key.old.map(|(_, node)| node) == key.new.map(|(_, node)| node)
 }
 
 /// Whether `node` goes to its new next hops of the work at position `work`.

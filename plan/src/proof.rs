@@ -41,12 +41,13 @@ pub struct Witness {
     pub orders: Vec<Order>,
 }
 
-/// Where the same prefixes end, by the node's name: another node afterwards when prefixes move.
+/// The same prefixes in both states, by their class's name, which is the node's or tells the places where they
+/// end: another one afterwards when prefixes move.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Destination {
-    /// Node before the change.
+    /// Class before the change.
     pub old: String,
-    /// Node after it.
+    /// Class after it.
     pub new: String,
 }
 
@@ -91,7 +92,7 @@ pub enum Wrong {
         step: usize,
         /// The host.
         host: String,
-        /// The destination's node after the change.
+        /// The destination's class after the change.
         destination: String,
     },
     /// A host may send to one that does not come before it.
@@ -103,7 +104,7 @@ pub enum Wrong {
         step: usize,
         /// The host.
         host: String,
-        /// The destination's node after the change.
+        /// The destination's class after the change.
         destination: String,
         /// The host that it meets.
         next: String,
@@ -117,7 +118,7 @@ pub enum Wrong {
         step: usize,
         /// The host.
         host: String,
-        /// The destination's node after the change.
+        /// The destination's class after the change.
         destination: String,
     },
     /// For a destination that is new, a host sends neither as in the new state nor not at all.
@@ -129,7 +130,7 @@ pub enum Wrong {
         step: usize,
         /// The host.
         host: String,
-        /// The destination's node.
+        /// The destination's class.
         destination: String,
     },
 }

@@ -19,15 +19,16 @@ fn bounds() -> impl Strategy<Value = Safety> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn no_mixture_of_any_step_loops_or_cuts_a_pair(change in change(), safety in bounds()) {
         let plan = change.plan(&safety);
         let steps = programs(&plan);
-        prop_assert_eq!(&plan.unproven, &[]);
-        prop_assert_eq!(try_all(&change, &steps), Ok(()));
-        prop_assert_eq!(change.verify(&steps, &plan.proof), Ok(()));
+        // Prefixes that move are on a new table with everything else: not all of them have an order.
+        prop_assert!(plan.unproven.iter().all(|class| class.old != class.new), "{:?}", plan.unproven);
+        prop_assert_eq!(try_all(&change, &steps, &plan.unproven), Ok(()));
+        prop_assert_eq!(change.verify(&steps, &plan.proof).is_ok(), plan.unproven.is_empty());
         prop_assert_eq!(&change.plan(&safety), &plan);
         let fresh = |step: &OrderedStep| {
             step.programs.iter().filter(|(host, _)| change.old.1.host(host).is_none()).count()
@@ -46,7 +47,7 @@ proptest! {
 fn check(change: &Change, safety: &Safety, expected: &[&str]) {
     let plan = change.plan(safety);
     let steps = programs(&plan);
-    assert_eq!(try_all(change, &steps), Ok(()));
+    assert_eq!(try_all(change, &steps, &[]), Ok(()));
     assert_eq!(change.verify(&steps, &plan.proof), Ok(()));
     let hosts = |step: &OrderedStep| -> String {
         let part = |host: &String| step.held.iter().any(|(held, _)| held == host);

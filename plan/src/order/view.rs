@@ -2,15 +2,16 @@
 //!
 //! Reads a host's next hops when they are first asked for: a change of one link asks few hosts.
 
-use crate::program::TABLE_MAIN;
+use crate::program::{Class, TABLE_MAIN};
 use crate::proof::State;
-use crate::{ClassId, Facts, Program};
+use crate::{ClassId, Facts, PrefixTable, Program};
+use ipnetwork::IpNetwork;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use topology::Topology;
+use topology::{Node, Topology};
 
-/// Where a class's own node sends: the packet has arrived.
+/// Where packets have arrived: at a node whose own prefixes they go to, or behind an uplink.
 pub(super) const ARRIVED: u32 = u32::MAX;
 
 /// Both states.
@@ -30,6 +31,14 @@ pub(super) struct Side<'a> {
     wires: Vec<Vec<(&'a str, u32)>>,
     /// By node, filled when first read.
     groups: Vec<OnceCell<Groups>>,
+    /// Classes that are not one node's, with the nodes where their prefixes are at home.
+    shared: Vec<(ClassId, BTreeSet<u32>)>,
+}
+
+/// A node's loopbacks and prefixes.
+fn own_prefixes(node: &Node) -> impl Iterator<Item = IpNetwork> {
+    let loopbacks = node.loopbacks.iter().map(|address| IpNetwork::from(*address));
+    loopbacks.chain(node.prefixes.iter().copied())
 }
 
 /// The next nodes of a program's groups.
@@ -48,11 +57,27 @@ impl Groups {
     }
 }
 
-/// A destination: the class of the same prefixes in each state, with the node at which it ends.
+/// The same prefixes in both states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
-    pub(super) old: Option<(ClassId, u32)>,
-    pub(super) new: Option<(ClassId, u32)>,
+    pub(super) old: Place,
+    pub(super) new: Place,
+    /// Whether their class is called the same in both: they end at the same places.
+    pub(super) stays: bool,
+}
+
+/// A class and where its prefixes are at home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) class: ClassId,
+    home: Home,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Home {
+    Node(u32),
+    /// At several nodes, or behind uplinks alone: position in [`Side::shared`].
+    Shared(u32),
 }
 
 impl<'a> View<'a> {
@@ -71,26 +96,31 @@ impl<'a> View<'a> {
     pub(super) fn keys(&self) -> Vec<Key> {
         let Some(old) = &self.old else { return Vec::new() };
         let (before, after) = (&old.state.network.table, &self.new.state.network.table);
-        let node = |name: &str| self.names.binary_search(&name).ok().map(|at| at as u32);
-        let class = |table: &crate::PrefixTable, id| Some((id, node(table.class_name(id)?)?));
+        let key = |was: &Class, is: &Class| {
+            let (old, new) = (old.place(was, &self.names)?, self.new.place(is, &self.names)?);
+            Some(Key { old, new, stays: was.name == is.name })
+        };
         let mut keys: BTreeSet<Key> = BTreeSet::new();
-        let by_name: BTreeMap<&str, ClassId> =
-            before.classes.iter().map(|class| (class.name.as_str(), class.id)).collect();
-        for new in &after.classes {
-            if let (Some(id), Some(at)) = (by_name.get(new.name.as_str()), node(&new.name)) {
-                keys.insert(Key { old: Some((*id, at)), new: Some((new.id, at)) });
-            }
+        let by_name: BTreeMap<&str, &Class> =
+            before.classes.iter().map(|class| (class.name.as_str(), class)).collect();
+        for is in &after.classes {
+            keys.extend(by_name.get(is.name.as_str()).and_then(|was| key(was, is)));
         }
         if old.state.network.table_digest != self.new.state.network.table_digest {
             let mut rest = before.entries.iter().peekable();
-            for (prefix, id) in &after.entries {
+            let mut moves: BTreeSet<(ClassId, ClassId)> = BTreeSet::new();
+            for (prefix, is) in &after.entries {
                 while rest.next_if(|(other, _)| other < prefix).is_some() {}
-                if let Some((_, was)) = rest.next_if(|(other, _)| other == prefix) {
-                    keys.insert(Key { old: class(before, *was), new: class(after, *id) });
-                }
+                moves.extend(rest.next_if(|(other, _)| other == prefix).map(|(_, was)| (*was, *is)));
             }
+            let class = |table: &'a PrefixTable, id: ClassId| {
+                table.classes.binary_search_by_key(&id, |class| class.id).ok().map(|at| &table.classes[at])
+            };
+            keys.extend(
+                moves.into_iter().filter_map(|(was, is)| key(class(before, was)?, class(after, is)?)),
+            );
         }
-        keys.into_iter().filter(|key| key.old.is_some() && key.new.is_some()).collect()
+        keys.into_iter().collect()
     }
 
     /// Where `node` sends, in a class for which it sends the same in both states.
@@ -130,11 +160,53 @@ impl<'a> Side<'a> {
             wires[a as usize].push((link.ends[0].interface.as_str(), b));
             wires[b as usize].push((link.ends[1].interface.as_str(), a));
         }
+        for external in &topology.external {
+            let node = external.node.0 as usize;
+            let uplink = || format!("{}:{}", topology.nodes[node].name, external.interface);
+            if facts.links_down.is_empty() || !facts.links_down.contains(&uplink()) {
+                wires[number_of[node] as usize].push((external.interface.as_str(), ARRIVED));
+            }
+        }
         for wires in &mut wires {
             wires.sort_unstable();
         }
         let groups = names.iter().map(|_| OnceCell::new()).collect();
-        Side { state, programs, wires, groups }
+        let mut side = Side { state, programs, wires, groups, shared: Vec::new() };
+        side.find_shared(names, &number_of);
+        side
+    }
+
+    fn find_shared(&mut self, names: &[&str], number_of: &[u32]) {
+        let table = &self.state.network.table;
+        let is_shared = |class: &&Class| names.binary_search(&class.name.as_str()).is_err();
+        let mut shared: BTreeMap<ClassId, BTreeSet<u32>> =
+            table.classes.iter().filter(is_shared).map(|class| (class.id, BTreeSet::new())).collect();
+        if !shared.is_empty() {
+            for (node, number) in self.state.topology.nodes.iter().zip(number_of) {
+                for class in own_prefixes(node).filter_map(|prefix| table.class_of(&prefix)) {
+                    shared.entry(class).and_modify(|homes| _ = homes.insert(*number));
+                }
+            }
+        }
+        self.shared = shared.into_iter().collect();
+    }
+
+    fn place(&self, class: &Class, names: &[&str]) -> Option<Place> {
+        let home = match names.binary_search(&class.name.as_str()) {
+            Ok(node) => Home::Node(node as u32),
+            Err(_) => {
+                let at = self.shared.binary_search_by_key(&class.id, |(id, _)| *id).ok()?;
+                Home::Shared(at as u32)
+            }
+        };
+        Some(Place { class: class.id, home })
+    }
+
+    fn is_home(&self, node: u32, place: Place) -> bool {
+        match place.home {
+            Home::Node(home) => home == node,
+            Home::Shared(at) => self.shared[at as usize].1.contains(&node),
+        }
     }
 
     pub(super) fn program(&self, node: u32) -> Option<&'a Arc<Program>> {
@@ -164,24 +236,24 @@ impl<'a> Side<'a> {
         })
     }
 
-    /// Living next nodes of the route in force; [`ARRIVED`] at the class's own node; none without a route.
-    pub(super) fn primary(&self, node: u32, class: Option<(ClassId, u32)>) -> &[u32] {
-        let mut ways = self.ways(node, class);
+    /// Living next nodes of the route in force; [`ARRIVED`] where the class is at home; none without a route.
+    pub(super) fn primary(&self, node: u32, place: Place) -> &[u32] {
+        let mut ways = self.ways(node, place);
         ways.next().unwrap_or_default()
     }
 
     /// Living next nodes of the routes that would come into force after the first.
-    pub(super) fn repair(&self, node: u32, class: Option<(ClassId, u32)>) -> Vec<u32> {
-        let mut legs: Vec<u32> = self.ways(node, class).skip(1).flatten().copied().collect();
+    pub(super) fn repair(&self, node: u32, place: Place) -> Vec<u32> {
+        let mut legs: Vec<u32> = self.ways(node, place).skip(1).flatten().copied().collect();
         legs.sort_unstable();
         legs
     }
 
     /// The next nodes of each living route, best metric first.
-    fn ways(&self, node: u32, class: Option<(ClassId, u32)>) -> impl Iterator<Item = &[u32]> {
-        let own = class.filter(|(_, destination)| *destination == node).map(|_| &[ARRIVED][..]);
-        let routes = match (own, class, self.program(node)) {
-            (None, Some((class, _)), Some(program)) => program.class_routes(class),
+    fn ways(&self, node: u32, place: Place) -> impl Iterator<Item = &[u32]> {
+        let own = self.is_home(node, place).then_some(&[ARRIVED][..]);
+        let routes = match (own, self.program(node)) {
+            (None, Some(program)) => program.class_routes(place.class),
             _ => &[],
         };
         let routes = routes.iter().filter(|route| route.table == TABLE_MAIN);

@@ -28,10 +28,10 @@ fn strays(story: &Story<'_>) -> Result<(), Wrong> {
     for (node, runs) in story.runs.iter().enumerate() {
         let Some((_, last)) = runs.last() else { continue };
         for (step, run) in runs.iter().filter(|(_, run)| matches!(run, Run::New(_, true))) {
-            for (class, own) in story.arrivals.iter().filter(|(_, own)| *own != node) {
+            for (class, name) in &story.arrivals {
                 let ways = story.routes(node, *run, *class);
                 if !ways.primary.is_empty() && ways.primary != story.routes(node, *last, *class).primary {
-                    let (host, destination) = (story.names[node].to_string(), story.names[*own].to_string());
+                    let (host, destination) = (story.names[node].to_string(), name.to_string());
                     return Err(Wrong::Stray { step: *step, host, destination });
                 }
             }

@@ -2,11 +2,11 @@
 
 use super::{Destination, State, Wrong};
 use crate::program::{ClassRoute, TABLE_MAIN};
-use crate::{ClassId, Facts, PrefixTable, Program};
+use crate::{ClassId, Facts, Program};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Next hop of a destination's own node.
+/// Next hop of a destination's own nodes, and over an uplink: out of the network.
 pub(super) const HERE: usize = usize::MAX;
 
 /// What a host runs at some time.
@@ -20,12 +20,12 @@ pub(super) enum Run<'a> {
     New(&'a Program, bool),
 }
 
-/// A destination with its classes and nodes in both states.
+/// A destination with its classes in both states and the nodes where their prefixes are.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) name: Destination,
-    old: (ClassId, usize),
-    new: (ClassId, usize),
+    old: (ClassId, BTreeSet<usize>),
+    new: (ClassId, BTreeSet<usize>),
 }
 
 /// Where a host sends for a target.
@@ -47,8 +47,8 @@ pub(super) struct Story<'a> {
     /// makes an entry n.
     pub(super) runs: Vec<Vec<(usize, Run<'a>)>>,
     pub(super) targets: Vec<Target>,
-    /// Classes that only the new state has: (class, node).
-    pub(super) arrivals: Vec<(ClassId, usize)>,
+    /// Classes that only the new state has, with their names and some prefix that only it has.
+    pub(super) arrivals: Vec<(ClassId, &'a str)>,
 }
 
 impl<'a> Story<'a> {
@@ -76,7 +76,7 @@ impl<'a> Story<'a> {
         }
         story.take(steps, old, new)?;
         if let Some(old) = old {
-            story.find_targets(&old.network.table, &new.network.table);
+            story.find_targets(old, new);
         }
         Ok(story)
     }
@@ -126,47 +126,70 @@ impl<'a> Story<'a> {
     }
 
     /// Destinations of prefixes that both tables have, and classes that only the new one has.
-    fn find_targets(&mut self, old: &'a PrefixTable, new: &'a PrefixTable) {
-        let named = |table: &'a PrefixTable| -> BTreeMap<ClassId, (&'a str, usize)> {
-            let classes = table.classes.iter();
-            classes.filter_map(|class| Some((class.id, (&*class.name, self.node(&class.name)?)))).collect()
+    fn find_targets(&mut self, old: State<'a>, new: State<'a>) {
+        let named = |state: State<'a>| -> BTreeMap<ClassId, &'a str> {
+            state.network.table.classes.iter().map(|class| (class.id, class.name.as_str())).collect()
         };
         let (before, after) = (named(old), named(new));
-        let by_name: BTreeMap<&str, ClassId> = before.iter().map(|(id, (name, _))| (*name, *id)).collect();
-        let mut pairs: BTreeSet<(ClassId, ClassId)> = BTreeSet::new();
-        let mut arrivals = Vec::new();
-        for (id, (name, node)) in &after {
-            match by_name.get(name) {
-                Some(was) => _ = pairs.insert((*was, *id)),
-                None => arrivals.push((*id, *node)),
+        let by_name: BTreeMap<&str, ClassId> = before.iter().map(|(id, name)| (*name, *id)).collect();
+        let mut pairs: BTreeSet<(ClassId, ClassId)> =
+            after.iter().filter_map(|(id, name)| Some((*by_name.get(name)?, *id))).collect();
+        let mut arrivals: BTreeSet<ClassId> = BTreeSet::new();
+        if old.network.table.entries != new.network.table.entries {
+            let entries: BTreeMap<_, _> = old.network.table.entries.iter().copied().collect();
+            for (prefix, is) in &new.network.table.entries {
+                match entries.get(prefix) {
+                    Some(was) => _ = pairs.insert((*was, *is)),
+                    None => _ = arrivals.insert(*is),
+                }
             }
         }
-        if old.entries != new.entries {
-            let entries: BTreeMap<_, _> = old.entries.iter().copied().collect();
-            let kept = new.entries.iter().filter_map(|(prefix, id)| Some((*entries.get(prefix)?, *id)));
-            pairs.extend(kept);
-        }
+        let (old_homes, new_homes) = (self.homes(old, &before), self.homes(new, &after));
         let target = |(was, is): (ClassId, ClassId)| {
-            let ((old, old_node), (new, new_node)) = (before.get(&was)?, after.get(&is)?);
-            let name = Destination { old: old.to_string(), new: new.to_string() };
-            Some(Target { name, old: (was, *old_node), new: (is, *new_node) })
+            let name = Destination { old: before.get(&was)?.to_string(), new: after.get(&is)?.to_string() };
+            let homes = |homes: &BTreeMap<ClassId, BTreeSet<usize>>, id| homes.get(&id).cloned();
+            let (old, new) = (homes(&old_homes, was), homes(&new_homes, is));
+            Some(Target { name, old: (was, old.unwrap_or_default()), new: (is, new.unwrap_or_default()) })
         };
-        let targets = pairs.into_iter().filter_map(target).collect();
-        (self.targets, self.arrivals) = (targets, arrivals);
+        self.targets = pairs.into_iter().filter_map(target).collect();
+        let arrivals = arrivals.into_iter().filter_map(|id| Some((id, *after.get(&id)?)));
+        self.arrivals = arrivals.filter(|(_, name)| !by_name.contains_key(name)).collect();
+    }
+
+    /// The nodes that have a class's prefixes: the one that it is called after, else those whose own they are.
+    fn homes(
+        &self,
+        state: State<'a>,
+        names: &BTreeMap<ClassId, &'a str>,
+    ) -> BTreeMap<ClassId, BTreeSet<usize>> {
+        let of_node = |(id, name): (&ClassId, &&'a str)| Some((*id, BTreeSet::from([self.node(name)?])));
+        let mut homes: BTreeMap<ClassId, BTreeSet<usize>> = names.iter().filter_map(of_node).collect();
+        let shared: BTreeSet<ClassId> = names.keys().filter(|id| !homes.contains_key(id)).copied().collect();
+        let entries = &state.network.table.entries;
+        for node in state.topology.nodes.iter().filter(|_| !shared.is_empty()) {
+            let loopbacks = node.loopbacks.iter().map(|address| ipnetwork::IpNetwork::from(*address));
+            for prefix in loopbacks.chain(node.prefixes.iter().copied()) {
+                let found = entries.binary_search_by_key(&prefix, |(prefix, _)| *prefix).ok();
+                let class = found.map(|at| entries[at].1).filter(|class| shared.contains(class));
+                if let (Some(class), Some(node)) = (class, self.node(&node.name)) {
+                    homes.entry(class).or_default().insert(node);
+                }
+            }
+        }
+        homes
     }
 
     /// Where `node` sends for `target` while it runs `run`.
     pub(super) fn sets(&self, node: usize, run: Run<'a>, target: &Target) -> Sets {
-        let (class, own) = match run {
+        let (class, homes) = match run {
             Run::Nothing => return Sets::default(),
-            Run::Old(_) => target.old,
-            Run::New(..) => target.new,
+            Run::Old(_) => &target.old,
+            Run::New(..) => &target.new,
         };
-        if own == node {
-            Sets { primary: vec![HERE], repair: Vec::new() }
-        } else {
-            self.routes(node, run, class)
+        if homes.contains(&node) {
+            return Sets { primary: vec![HERE], repair: Vec::new() };
         }
+        self.routes(node, run, *class)
     }
 
     /// Where the routes of a class lead: those whose next hops are all down do not count.
@@ -252,9 +275,9 @@ impl<'a> Run<'a> {
 }
 
 impl Target {
-    /// Whether a class is the target's in both states.
+    /// The class that is the target's in both states.
     pub(super) fn only_class(&self) -> Option<ClassId> {
-        (self.old.0 == self.new.0).then_some(self.old.0)
+        (self.old == self.new).then_some(self.old.0)
     }
 }
 
@@ -268,6 +291,13 @@ fn wires<'a>(state: State<'a>, names: &[&str], facts: &Facts) -> BTreeMap<(usize
         if let (Some(at), Some(to)) = (number(a.node), number(b.node)) {
             wires.insert((at, a.interface.as_str()), to);
             wires.insert((to, b.interface.as_str()), at);
+        }
+    }
+    for external in &topology.external {
+        let name = &topology.node(external.node).name;
+        let lives = !facts.links_down.contains(&format!("{name}:{}", external.interface));
+        if let Some(at) = number(external.node).filter(|_| lives) {
+            wires.insert((at, external.interface.as_str()), HERE);
         }
     }
     wires

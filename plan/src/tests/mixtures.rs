@@ -2,14 +2,14 @@
 
 use crate::order::{Plan, order};
 use crate::program::TABLE_MAIN;
-use crate::proof::{self, Proof, State};
+use crate::proof::{self, Destination, Proof, State};
 use crate::tests::fixture::topology;
 use crate::{Facts, Network, PrefixTable, Program, compile};
 use ipnetwork::IpNetwork;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use topology::{Safety, Topology};
+use topology::{External, Node, NodeIndex, Safety, Topology};
 
 pub(crate) type Programs = Vec<(String, Arc<Program>)>;
 
@@ -30,7 +30,11 @@ impl std::fmt::Debug for Change {
             };
             let nodes = topology.nodes.iter().map(|node| node.name.clone());
             let entries: Vec<String> = nodes.chain(topology.links.iter().map(link)).collect();
-            writeln!(out, "{:?}", entries.join(", "))?;
+            let places = topology.nodes.iter().filter(|node| node.prefixes.len() > 1);
+            let anycast: String = places.map(|node| node.name.as_str()).collect();
+            let uplinks = topology.external.iter().map(|external| topology.node(external.node));
+            let uplinks: String = uplinks.map(|node| node.name.as_str()).collect();
+            writeln!(out, "{:?}, anycast {anycast}, uplinks {uplinks}", entries.join(", "))?;
         }
         writeln!(out, "{:?}", self.facts)
     }
@@ -99,7 +103,11 @@ fn ways(
     facts: &Facts,
 ) -> Vec<Way> {
     let Some(class) = table.class_of(prefix) else { return Vec::new() };
-    if table.class_name(class) == Some(&program.host) {
+    let node = topologies[0].node_index(&program.host).map(|at| topologies[0].node(at));
+    let own = |node: &topology::Node| {
+        node.prefixes.contains(prefix) || node.loopbacks.iter().any(|own| IpNetwork::from(*own) == *prefix)
+    };
+    if node.is_some_and(own) {
         return vec![["!".to_string()].into()];
     }
     let far = |interface: &str| {
@@ -109,7 +117,13 @@ fn ways(
                 living.flat_map(|link| [(&link.ends[0], &link.ends[1]), (&link.ends[1], &link.ends[0])]);
             let own =
                 ends.filter(|(own, _)| topology.endpoint(own) == format!("{}:{interface}", program.host));
-            own.map(|(_, far)| topology.node(far.node).name.clone()).collect::<Vec<_>>()
+            let uplink = |external: &&topology::External| {
+                let (node, name) = (&topology.node(external.node).name, &external.interface);
+                let lives = !facts.links_down.contains(&format!("{node}:{name}"));
+                *node == program.host && name == interface && lives
+            };
+            let out = topology.external.iter().filter(uplink).map(|_| "!".to_string());
+            own.map(|(_, far)| topology.node(far.node).name.clone()).chain(out).collect::<Vec<_>>()
         };
         topologies.iter().flat_map(of).collect::<Vec<_>>()
     };
@@ -231,9 +245,12 @@ fn prefixes(change: &Change) -> Vec<(IpNetwork, Option<String>, String)> {
     prefixes
 }
 
-/// Tries every mixture of every step; says what goes wrong.
-pub(crate) fn try_all(change: &Change, steps: &[Programs]) -> Result<(), String> {
-    for (prefix, _, _) in prefixes(change) {
+/// Tries every mixture of every step, but for the destinations `but`; says what goes wrong.
+pub(crate) fn try_all(change: &Change, steps: &[Programs], but: &[Destination]) -> Result<(), String> {
+    for (prefix, was, is) in prefixes(change) {
+        if but.iter().any(|but| Some(&but.old) == was.as_ref() && but.new == is) {
+            continue;
+        }
         let story = story(change, steps, &prefix);
         let reaches = |host: &String, graph| arrives(host, graph, &mut Vec::new()) == Some(true);
         let kept = |host: &String| reaches(host, &story.first) && reaches(host, &story.last);
@@ -375,17 +392,48 @@ fn changed(nodes: &BTreeSet<usize>, links: &Links, changes: &[(u8, usize, u32)])
     (nodes, links)
 }
 
+/// Gives some nodes a prefix in common and some an uplink each: a node is in a set when its bit is set.
+fn share(topology: &mut Topology, (anycast, uplinks): (u8, u8)) {
+    let in_set = |node: &Node, set: u8| set >> (node.name.as_bytes()[0] - b'a') & 1 == 1;
+    for (at, node) in topology.nodes.iter_mut().enumerate() {
+        if in_set(node, anycast) {
+            node.prefixes.push("192.0.2.0/24".parse().unwrap());
+        }
+        if in_set(node, uplinks) {
+            topology.external.push(External {
+                node: NodeIndex(at as u32),
+                interface: "wan0".to_string(),
+                next_hop: "203.0.113.1".parse().unwrap(),
+                prefixes: vec!["0.0.0.0/0".parse().unwrap()],
+                line: 0,
+            });
+        }
+    }
+}
+
+/// Which nodes share a prefix or have an uplink, before and after: most often none, or the same ones.
+fn shares() -> impl Strategy<Value = ((u8, u8), (u8, u8))> {
+    prop_oneof![
+        4 => Just(((0, 0), (0, 0))),
+        4 => any::<(u8, u8)>().prop_map(|same| (same, same)),
+        1 => (any::<(u8, u8)>(), any::<(u8, u8)>()),
+    ]
+}
+
 prop_compose! {
     pub(crate) fn change()(
         links in all_links(),
         changes in changes(),
         absent in 0_usize..14,
-        down in proptest::option::weighted(0.2, 0_usize..21),
+        down in proptest::option::weighted(0.2, 0_usize..22),
+        shares in shares(),
     ) -> Change {
         let nodes: BTreeSet<usize> = (0..7).filter(|at| *at != absent).collect();
         let (new_nodes, new_links) = changed(&nodes, &links, &changes);
-        let (old, new) = (stable(&text(&nodes, &links)), stable(&text(&new_nodes, &new_links)));
-        let down = down.and_then(|at| Some(old.links.get(at)?.id.clone()));
+        let (mut old, mut new) = (stable(&text(&nodes, &links)), stable(&text(&new_nodes, &new_links)));
+        share(&mut old, shares.0);
+        share(&mut new, shares.1);
+        let down = down.map(|at| old.links.get(at).map_or("a:wan0".to_string(), |link| link.id.clone()));
         Change::of(old, new, Facts { links_down: down.into_iter().collect() })
     }
 }
