@@ -76,7 +76,18 @@ pub(crate) enum Command {
     /// All equal-cost paths between two nodes, from a file (offline) or as the controllers see the network.
     #[command(after_help = "Example: ballast path seattle newyork topology/files/abilene.yaml")]
     Path(PathQuestion),
+    /// Why a host sends a prefix where it does: next hops, every neighbour's cost, which lost and by how much; from a file
+    /// (offline) or as the controllers see the network.
+    #[command(after_help = "Example: ballast explain denver 10.11.0.0/24 topology/files/abilene.yaml")]
+    Explain(Explain),
+    /// What a failure, a drain or another cost would do: forwarding, pairs that are cut, links over load. Offline.
+    #[command(
+        name = "what-if",
+        after_help = "Example: ballast what-if net.yaml --fail denver--kansas --drain houston --cost atlanta--houston=50"
+    )]
+    WhatIf(WhatIf),
     /// What every link carries under demands. Offline.
+    #[command(after_help = "Example: ballast load net.yaml --demands uniform --json")]
     Load(Load),
     /// A picture of a topology file (SVG): on a map where nodes have locations; links coloured by load. Offline.
     #[command(
@@ -225,6 +236,35 @@ pub(crate) struct Draw {
     /// `uniform`, `degree`, or a file of demands; the default is the topology file's own.
     #[arg(long)]
     pub(crate) demands: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The host.
+    pub(crate) host: String,
+    /// An address or a prefix.
+    pub(crate) prefix: String,
+    /// Compute from this file or folder instead of asking.
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhatIf {
+    /// The topology file or folder.
+    pub(crate) file: PathBuf,
+    /// Links and nodes that fail, all at once: `denver--kansas`, `denver:eth1--kansas:eth2`, `denver`.
+    #[arg(long, num_args = 1.., value_name = "LINK|NODE")]
+    pub(crate) fail: Vec<String>,
+    /// Nodes that are drained.
+    #[arg(long, num_args = 1.., value_name = "NODE")]
+    pub(crate) drain: Vec<String>,
+    /// Links that get another cost, in both directions.
+    #[arg(long, num_args = 1.., value_name = "LINK=COST")]
+    pub(crate) cost: Vec<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

@@ -89,6 +89,19 @@ impl Client {
         answer.document()
     }
 
+    /// Reads a text as it is.
+    pub(crate) fn get_text(&self, path: &str) -> Result<String, Failure> {
+        let answer = self.ask(|url| {
+            let request = self.agent.get(format!("{url}{path}"));
+            answer_of(request.header("Authorization", format!("Bearer {}", self.token)).call()?)
+        })?;
+        if answer.status >= 400 {
+            return Err(failure_of(&answer.problem()?));
+        }
+        let unexpected = |_| Failure::new(exit::NO, "the controller's answer is not UTF-8");
+        String::from_utf8(answer.body).map_err(unexpected)
+    }
+
     /// Puts a body. Asked again at another controller it takes effect once: it carries a key of its own.
     pub(crate) fn put(&self, path: &str, put: &Put<'_>) -> Result<Answer, Failure> {
         let mut key = [0; 16];

@@ -7,6 +7,7 @@ mod backups;
 mod client;
 mod draw;
 mod exit;
+mod explain;
 mod files;
 mod format;
 mod import;
@@ -18,6 +19,7 @@ mod output;
 mod table;
 mod violations;
 mod watch;
+mod what_if;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         Command::Program(program) => offline::program(&program, &arguments.server),
         Command::Path(path) => offline::path(&path, &arguments.server),
         Command::Draw(draw) => draw::draw(&draw),
+        Command::Explain(explain) => explain::explain(&explain, &arguments.server),
+        Command::WhatIf(what_if) => what_if::what_if(&what_if),
         Command::Load(load) => load::load(&load),
         Command::Schema(schema) => offline::schema(&schema),
         Command::Backups(backups) => backups::backups(&backups),

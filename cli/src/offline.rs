@@ -7,6 +7,7 @@ use crate::files::{reading_of, text_of, topology_of};
 use crate::output::{colour, json, print, say};
 use crate::table::table;
 use crate::violations::judge;
+use plan::load::rate_text;
 use plan::{Facts, Network};
 use std::path::Path;
 use std::process::ExitCode;
@@ -244,8 +245,10 @@ fn paths_text(paths: &rest::Paths) -> String {
     for path in &paths.paths {
         let latency = path.latency_us.map_or(String::new(), |us| format!(", {:.2} ms", us as f64 / 1_000.0));
         let share = path.share * 100.0;
+        let bottleneck = (path.bottleneck_bps.zip(path.bottleneck.as_ref()))
+            .map_or(String::new(), |(bps, link)| format!(", at most {} on {link}", rate_text(bps as f64)));
         text.push_str(&format!(
-            "{}\n  cost {}{latency}, {share:.0}% of the traffic\n",
+            "{}\n  cost {}{latency}, {share:.0}% of the traffic{bottleneck}\n",
             path.hops.join(" > "),
             path.cost
         ));

@@ -327,8 +327,7 @@ impl<'a> Judge<'a> {
         for (at, link) in (0..).map(LinkIndex).zip(&topology.links) {
             for (direction, own) in [(Direction::Forward, 0), (Direction::Backward, 1)] {
                 let Some(share) = load.utilisation(topology, at, direction) else { continue };
-                // Sums of fractions of a demand are off by parts of 10^16.
-                if share * 100.0 <= f64::from(limit_percent) * (1.0 + 1e-9) {
+                if share * 100.0 <= f64::from(limit_percent) * (1.0 + load::ROUNDING) {
                     continue;
                 }
                 let Some(trace) = self.heaviest(&demands, at.0, own) else { continue };

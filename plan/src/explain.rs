@@ -76,7 +76,8 @@ pub struct Candidate {
     pub interface: String,
     /// The link's id.
     pub link: String,
-    /// Cost of the link and of the neighbour's own way together; `None` where that way does not arrive.
+    /// Cost of the link and of the neighbour's own way together, also where that way comes back through the host; `None` where it
+    /// does not arrive.
     pub cost: Option<u64>,
     /// Why it is not used; `None` for one that is.
     pub lost_because: Option<String>,
@@ -206,8 +207,7 @@ fn candidates(ways: &Ways<'_>, program: &Program, next_hops: &[NextHop]) -> Vec<
         let (near, far) = (&link.ends[own], &link.ends[1 - own]);
         let is_hop = |hop: &NextHop| hop.interface == near.interface;
         let (used, backup) = (next_hops.iter().any(is_hop), backups.iter().any(is_hop));
-        let comes_back = ways.passes[far.node.0 as usize];
-        let rest = ways.costs[far.node.0 as usize].filter(|_| !comes_back);
+        let rest = ways.costs[far.node.0 as usize];
         found.push(Candidate {
             via: ways.topology.node(far.node).name.clone(),
             interface: near.interface.clone(),
@@ -238,10 +238,16 @@ fn lost_because(ways: &Ways<'_>, candidate: &Candidate, best: Option<u64>) -> St
         return "the link is down".to_string();
     }
     let Some(cost) = candidate.cost else {
-        let comes_back = via.is_some_and(|via| ways.passes[via.0 as usize]);
-        let back = || format!("the way of {} comes back here", candidate.via);
-        return if comes_back { back() } else { format!("{} has no way there", candidate.via) };
+        return format!("{} has no way there", candidate.via);
     };
+    if let Some(best) = best.filter(|best| via.is_some_and(|via| ways.passes[via.0 as usize]) && cost > *best)
+    {
+        let more = cost - best;
+        return format!(
+            "the way of {} comes back here: cost {cost} is {more} more than {best}",
+            candidate.via
+        );
+    }
     let drained_link = topology.link_index(&candidate.link).is_some_and(|link| topology.link(link).drained);
     match best {
         Some(best) if cost > best => format!("cost {cost} is {} more than {best}", cost - best),
@@ -315,8 +321,8 @@ mod tests {
                 "10.4.0.0/24 of d at 100 by b",
                 "b 2: used",
                 "c 3: cost 3 is 1 more than 2",
+                "e 4: the way of e comes back here: cost 4 is 2 more than 2",
                 "d 9 (backup): cost 9 is 7 more than 2",
-                "e -: the way of e comes back here",
             ]
         );
         let bd = topology.link_index("b--d").unwrap().0 as usize;
@@ -325,7 +331,7 @@ mod tests {
             ["fd00::4/128 of d at 100 by c", "c 3: used"]
         );
         assert_eq!(told(&topology, &down(&topology, &[bd]), "a", "fd00::4")[5], "b:eth2--d:eth1 down");
-        assert_eq!(told(&topology, &up, "d", "10.4.0.0/25")[1], "a -: the prefix is the host's own");
+        assert_eq!(told(&topology, &up, "d", "10.4.0.0/25")[1], "b 2: the prefix is the host's own");
         topology.nodes[1].drained = true;
         let drained = told(&topology, &up, "a", "10.4.0.7");
         assert_eq!(drained[1], "c 3: used");

@@ -35,6 +35,7 @@ pub mod spf;
 pub mod steps;
 pub mod trace;
 pub mod walk;
+pub mod what_if;
 
 pub use check::check;
 pub use digest::Digest;

@@ -9,6 +9,9 @@ use crate::forwarding::{Forwarding, Leg, Order};
 use crate::{Facts, Network};
 use topology::{Demand, Direction, LinkIndex, NodeIndex, Topology};
 
+/// Sums of fractions of demands are off by parts of 10^16 of themselves: a load is over a limit when it is over by this part.
+pub(crate) const ROUNDING: f64 = 1e-9;
+
 /// Traffic between nodes.
 #[derive(Clone, Copy, Debug)]
 pub enum Demands<'d> {

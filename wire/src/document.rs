@@ -8,12 +8,14 @@ use crate::log::GuardRecord;
 use crate::rest;
 use plan::backup::{Coverage, Kind};
 use plan::check::Violation;
+use plan::explain::Explanation;
 use plan::failures::{Element, Failure};
 use plan::impact::Impact;
 use plan::load::Load;
 use plan::program::METRIC_BACKUP;
 use plan::steps::{self, Step};
 use plan::walk::{self, Fate};
+use plan::what_if::Effect;
 use plan::{Digest, Facts, Network, Objects, PrefixTable, Program, diff};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -108,18 +110,30 @@ pub fn paths(topology: &Topology, facts: &Facts, network: &Network, from: &str, 
         from: from.to_string(),
         to: to.to_string(),
         paths: (found.into_iter())
-            .map(|path| rest::PathDocument {
+            .map(|path| (narrowest(topology, &path.links), path))
+            .map(|(narrowest, path)| rest::PathDocument {
                 hops: path.hops,
                 links: path.links,
                 cost: path.cost,
                 latency_us: path.latency_us,
                 share: path.share,
+                bottleneck: narrowest.map(|(_, link)| link.to_string()),
+                bottleneck_bps: narrowest.map(|(capacity, _)| capacity),
             })
             .collect(),
         verdict: verdict.to_string(),
         deciding_rule: None,
         reason,
     }
+}
+
+/// Least capacity on a path, and the first link that has it.
+fn narrowest<'t>(topology: &'t Topology, links: &[String]) -> Option<(u64, &'t str)> {
+    let capacities = links.iter().filter_map(|id| {
+        let link = topology.link(topology.link_index(id)?);
+        Some((link.capacity_bps?, link.id.as_str()))
+    });
+    capacities.min_by_key(|(capacity, _)| *capacity)
 }
 
 /// The worst fate decides: a share of the packets that is lost is a loss.
@@ -135,6 +149,91 @@ fn verdict(found: &[walk::Path]) -> (&'static str, String) {
         [] => ("unreachable", "no path".to_string()),
         [path] => ("reachable", format!("one path of cost {}", path.cost)),
         [path, ..] => ("reachable", format!("{} paths of cost {}", found.len(), path.cost)),
+    }
+}
+
+/// `ballast.explain/v1`. `file` and `change`: what the topology was read from.
+pub fn explain(
+    host: &str,
+    asked: &str,
+    found: &Explanation,
+    file: &str,
+    change: Option<u64>,
+) -> rest::ExplainDocument {
+    let next_hop = |hop: &plan::explain::NextHop| rest::NextHop {
+        interface: hop.interface.clone(),
+        gateway: hop.gateway.to_string(),
+        link: hop.link.clone(),
+        via: hop.via.clone(),
+        weight: hop.weight,
+    };
+    let candidate = |of: &plan::explain::Candidate| rest::CandidateDocument {
+        via: of.via.clone(),
+        interface: of.interface.clone(),
+        link: of.link.clone(),
+        cost: of.cost,
+        lost_because: of.lost_because.clone(),
+        backup: of.backup,
+    };
+    rest::ExplainDocument {
+        schema: "ballast.explain/v1".to_string(),
+        host: host.to_string(),
+        asked: asked.to_string(),
+        prefix: found.prefix.to_string(),
+        class: found.class_name.clone(),
+        class_id: found.class.0,
+        metric: found.metric,
+        group: found.group,
+        next_hops: found.next_hops.iter().map(next_hop).collect(),
+        candidates: found.candidates.iter().map(candidate).collect(),
+        origin: rest::OriginDocument {
+            file: file.to_string(),
+            line: found.line,
+            change,
+            fact: found.fact.clone(),
+        },
+    }
+}
+
+/// `ballast.what-if/v1`.
+pub fn what_if(topology: &Topology, effect: &Effect) -> rest::WhatIfDocument {
+    let hop = |hop: &plan::what_if::Hop| rest::ForwardingHop {
+        interface: hop.interface.clone(),
+        link: hop.link.clone(),
+        via: hop.via.clone(),
+    };
+    let changed = |change: &plan::what_if::Change| rest::ChangedForwarding {
+        host: change.host.clone(),
+        destination: change.destination.clone(),
+        before: change.before.iter().map(hop).collect(),
+        after: change.after.iter().map(hop).collect(),
+    };
+    let overloaded = |over: &plan::what_if::Overload| {
+        let link = topology.link(over.link);
+        let name = |end: usize| topology.node(link.ends[end].node).name.clone();
+        let (from, to) = match over.direction {
+            Direction::Forward => (name(0), name(1)),
+            Direction::Backward => (name(1), name(0)),
+        };
+        rest::OverloadedLink {
+            id: link.id.clone(),
+            from,
+            to,
+            load_bps: over.load_bps,
+            capacity_bps: link.capacity_bps,
+            utilisation: over.utilisation,
+            utilisation_before: over.utilisation_before,
+        }
+    };
+    let [before, after] = effect.max_utilisation;
+    rest::WhatIfDocument {
+        schema: "ballast.what-if/v1".to_string(),
+        changed: effect.changed.iter().map(changed).collect(),
+        changed_total: effect.changed_total,
+        pairs_lost: effect.pairs_lost.iter().map(|(from, to)| [from.clone(), to.clone()]).collect(),
+        overloaded: effect.overloaded.iter().map(overloaded).collect(),
+        max_utilisation_before: before,
+        max_utilisation: after,
     }
 }
 

@@ -557,6 +557,12 @@ pub struct PathDocument {
     pub latency_us: Option<u64>,
     /// Share of the traffic, 0 to 1.
     pub share: f64,
+    /// Id of the link of the least capacity; null where no link states one.
+    #[serde(default)]
+    pub bottleneck: Option<String>,
+    /// That link's capacity.
+    #[serde(default)]
+    pub bottleneck_bps: Option<u64>,
 }
 
 /// `ballast.plan/v1`.
@@ -707,4 +713,138 @@ pub struct LinkLoad {
     pub capacity_bps: Option<u64>,
     /// `load_bps` as a share of `capacity_bps`, 1 is full; null without a capacity.
     pub utilisation: Option<f64>,
+}
+
+/// `ballast.explain/v1`: what a host does with a prefix, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExplainDocument {
+    /// `ballast.explain/v1`
+    pub schema: String,
+    /// The host.
+    pub host: String,
+    /// What was asked.
+    pub asked: String,
+    /// The longest prefix of the network that holds it.
+    pub prefix: String,
+    /// The prefix's class: the node that has it, or the places that share it.
+    pub class: String,
+    /// The class's number.
+    pub class_id: u32,
+    /// Metric of the route in force; null without one.
+    pub metric: Option<u32>,
+    /// The group of that route; null where the prefix is the host's own, or there is no way.
+    pub group: Option<u32>,
+    /// The group's living members.
+    pub next_hops: Vec<NextHop>,
+    /// Every link of the host as a way there, those in use first, then by cost.
+    pub candidates: Vec<CandidateDocument>,
+    /// What asked for it.
+    pub origin: OriginDocument,
+}
+
+/// A next hop in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NextHop {
+    /// Interface.
+    pub interface: String,
+    /// Gateway.
+    pub gateway: String,
+    /// The link's id; null for an uplink.
+    pub link: Option<String>,
+    /// The neighbour; null for an uplink.
+    pub via: Option<String>,
+    /// Weight in the group.
+    pub weight: u16,
+}
+
+/// A link as a way to a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CandidateDocument {
+    /// The neighbour.
+    pub via: String,
+    /// Interface of the host.
+    pub interface: String,
+    /// The link's id.
+    pub link: String,
+    /// Cost of the link and of the neighbour's own way together, also where that comes back through the host; null where it does not arrive.
+    pub cost: Option<u64>,
+    /// Why it is not used; null for one that is.
+    pub lost_because: Option<String>,
+    /// Whether the kernel falls to it when the used one goes.
+    pub backup: bool,
+}
+
+/// What asked for something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OriginDocument {
+    /// The topology file.
+    pub file: String,
+    /// Line of the node or uplink that has the prefix, from 1.
+    pub line: u32,
+    /// The newest accepted change; null offline.
+    pub change: Option<u64>,
+    /// The links that are down, where with all links up the host would use other next hops.
+    pub fact: Option<String>,
+}
+
+/// `ballast.what-if/v1`: what something supposed would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WhatIfDocument {
+    /// `ballast.what-if/v1`
+    pub schema: String,
+    /// Hosts that would send a destination's packets elsewhere.
+    pub changed: Vec<ChangedForwarding>,
+    /// How many there are, with those beyond the list.
+    pub changed_total: usize,
+    /// Ordered pairs that reach each other and would not; not those with a node that fails.
+    pub pairs_lost: Vec<[String; 2]>,
+    /// Directions of links that would be over load under the file's demands.
+    pub overloaded: Vec<OverloadedLink>,
+    /// Greatest link use before; null where no link states a capacity.
+    pub max_utilisation_before: Option<f64>,
+    /// Greatest link use afterwards.
+    pub max_utilisation: Option<f64>,
+}
+
+/// One host's change for one destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangedForwarding {
+    /// The host.
+    pub host: String,
+    /// The destination: a node, or the places that share a prefix.
+    pub destination: String,
+    /// Next hops before.
+    pub before: Vec<ForwardingHop>,
+    /// Next hops afterwards.
+    pub after: Vec<ForwardingHop>,
+}
+
+/// A next hop over a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ForwardingHop {
+    /// Interface of the host.
+    pub interface: String,
+    /// The link's id.
+    pub link: String,
+    /// The neighbour.
+    pub via: String,
+}
+
+/// A direction of a link over load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OverloadedLink {
+    /// The link's id.
+    pub id: String,
+    /// The node that sends.
+    pub from: String,
+    /// The node that receives.
+    pub to: String,
+    /// What it would carry.
+    pub load_bps: f64,
+    /// The link's capacity.
+    pub capacity_bps: Option<u64>,
+    /// Share of the capacity, 1 is full.
+    pub utilisation: f64,
+    /// The share before.
+    pub utilisation_before: f64,
 }
