@@ -13,11 +13,10 @@ use topology::Topology;
 use wire::document;
 use wire::rest::{CandidateDocument, Changes, ExplainDocument, Links};
 
-/// A network, and where it was learned from.
+/// A network, and the change that made it.
 struct Known {
     topology: Topology,
     facts: Facts,
-    file: String,
     change: Option<u64>,
 }
 
@@ -30,7 +29,7 @@ pub(crate) fn explain(arguments: &Explain, server: &Server) -> Done {
     let (host, prefix) = (&arguments.host, &arguments.prefix);
     let found = plan::explain::explain(&known.topology, &known.facts, &network, host, prefix)
         .map_err(|error| Failure::new(exit::NO, error.to_string()))?;
-    let document = document::explain(host, prefix, &found, &known.file, known.change);
+    let document = document::explain(host, prefix, &found, &known.topology.sources, known.change);
     if arguments.format.json {
         json(&document);
     } else {
@@ -40,12 +39,7 @@ pub(crate) fn explain(arguments: &Explain, server: &Server) -> Done {
 }
 
 fn offline(file: &Path) -> Result<Known, Failure> {
-    Ok(Known {
-        topology: topology_of(file)?,
-        facts: Facts::default(),
-        file: file.display().to_string(),
-        change: None,
-    })
+    Ok(Known { topology: topology_of(file)?, facts: Facts::default(), change: None })
 }
 
 /// The file that the controllers have accepted, and what they believe to be down.
@@ -67,7 +61,6 @@ fn online(server: &Server) -> Result<Known, Failure> {
     Ok(Known {
         topology,
         facts: Facts { links_down: down.map(|link| link.id).collect() },
-        file: "the controllers' topology".to_string(),
         change: intent.map(|change| change.change),
     })
 }

@@ -152,12 +152,12 @@ fn verdict(found: &[walk::Path]) -> (&'static str, String) {
     }
 }
 
-/// `ballast.explain/v1`. `file` and `change`: what the topology was read from.
+/// `ballast.explain/v1`. `sources` and `change`: what the topology was read from.
 pub fn explain(
     host: &str,
     asked: &str,
     found: &Explanation,
-    file: &str,
+    sources: &Sources,
     change: Option<u64>,
 ) -> rest::ExplainDocument {
     let next_hop = |hop: &plan::explain::NextHop| rest::NextHop {
@@ -175,6 +175,7 @@ pub fn explain(
         lost_because: of.lost_because.clone(),
         backup: of.backup,
     };
+    let (file, line) = sources.place(found.line).unwrap_or(("", found.line));
     rest::ExplainDocument {
         schema: "ballast.explain/v1".to_string(),
         host: host.to_string(),
@@ -186,12 +187,7 @@ pub fn explain(
         group: found.group,
         next_hops: found.next_hops.iter().map(next_hop).collect(),
         candidates: found.candidates.iter().map(candidate).collect(),
-        origin: rest::OriginDocument {
-            file: file.to_string(),
-            line: found.line,
-            change,
-            fact: found.fact.clone(),
-        },
+        origin: rest::OriginDocument { file: file.to_string(), line, change, fact: found.fact.clone() },
     }
 }
 
