@@ -9,6 +9,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use topology::import::{self, Options};
 
+/// Most lines of each kind that a person is told.
+const TOLD_MAX: usize = 12;
+
 /// `ballast import`.
 pub(crate) fn import(arguments: &Import) -> Done {
     let to_stdout = match arguments.output.as_deref() {
@@ -99,8 +102,12 @@ fn summary(import: &import::Import) -> String {
         import.format, import.cost
     );
     for (title, lines) in [("invented", &import.invented), ("dropped", &import.dropped)] {
-        for line in lines {
+        for line in lines.iter().take(TOLD_MAX) {
             text.push_str(&format!("\n{title}: {line}"));
+        }
+        if lines.len() > TOLD_MAX {
+            let more = lines.len() - TOLD_MAX;
+            text.push_str(&format!("\n{title}: and {more} more; `--json` lists all"));
         }
     }
     text

@@ -131,13 +131,13 @@ pub(crate) fn costs(found: &Found, format: Format, rule: Option<CostRule>) -> Re
     if raised > 0 {
         invented.push(format!("{raised} weights of 0 became the cost 1, the smallest there is"));
     }
-    let unit = match wanted {
-        CostRule::Distance => "kilometres ",
-        CostRule::Latency => "microseconds ",
-        CostRule::Source => "the source's weight ",
+    let of = match wanted {
+        CostRule::Distance => "kilometres, ",
+        CostRule::Latency => "microseconds, ",
+        CostRule::Source => "the source's weights, ",
         CostRule::Hops | CostRule::InverseCapacity => "",
     };
-    Ok(Costs { links, rule: wanted, meaning: format!("{unit}{how}"), invented })
+    Ok(Costs { links, rule: wanted, meaning: format!("{of}{how}"), invented })
 }
 
 fn hops(found: &Found, meaning: String) -> Costs {
@@ -185,12 +185,12 @@ fn complete(weights: &mut [[Option<f64>; 2]], rule: CostRule, invented: &mut Vec
     }
 }
 
-/// Kilometres of a link, as stated or along the great circle to a tenth.
+/// Kilometres of a link to the metre, as stated or along the great circle.
 pub(crate) fn distance_km(found: &Found, link: &FoundLink) -> Option<f64> {
     let stated = link.distance_km.filter(|km| km.is_finite() && *km >= 0.0);
-    stated.or_else(|| {
+    stated.map(|km| (km * 1_000.0).round() / 1_000.0).or_else(|| {
         let [a, b] = link.ends.map(|end| found.nodes.get(end).and_then(|node| node.location));
-        Some((great_circle_km(a?, b?) * 10.0).round() / 10.0)
+        Some(great_circle_km(a?, b?))
     })
 }
 
@@ -305,17 +305,17 @@ mod tests {
     #[test]
     fn one_factor_makes_all_weights_whole() {
         for (weights, wanted, meaning) in [
-            (&[1.0, 2.0, 30.0][..], &[1, 2, 30][..], "the source's weight as they are"),
+            (&[1.0, 2.0, 30.0][..], &[1, 2, 30][..], "the source's weights, as they are"),
             (
                 &[0.5, 2.25, 3.0],
                 &[50, 225, 300],
-                "the source's weight times 100, which makes all of them whole",
+                "the source's weights, times 100, which makes all of them whole",
             ),
-            (&[0.1, 0.2, 0.3], &[1, 2, 3], "the source's weight times 10, which makes all of them whole"),
-            (&[1.0 / 3.0, 1.0], &[333_333, 1_000_000], "the source's weight times 1000000, rounded"),
-            (&[1e12, 2e12], &[1_000_000_000, 2_000_000_000], "the source's weight over 1e3, rounded"),
-            (&[1e300], &[1_000_000_000], "the source's weight over 1e291, rounded"),
-            (&[4_294_967_295.0], &[u32::MAX], "the source's weight as they are"),
+            (&[0.1, 0.2, 0.3], &[1, 2, 3], "the source's weights, times 10, which makes all of them whole"),
+            (&[1.0 / 3.0, 1.0], &[333_333, 1_000_000], "the source's weights, times 1000000, rounded"),
+            (&[1e12, 2e12], &[1_000_000_000, 2_000_000_000], "the source's weights, over 1e3, rounded"),
+            (&[1e300], &[1_000_000_000], "the source's weights, over 1e291, rounded"),
+            (&[4_294_967_295.0], &[u32::MAX], "the source's weights, as they are"),
         ] {
             let costs = by_source(weights);
             assert_eq!(costs.links, wanted.iter().map(|cost| [*cost; 2]).collect::<Vec<_>>(), "{weights:?}");
@@ -370,8 +370,8 @@ mod tests {
         found.nodes[0].location = Some((0.0, 10.0));
         found.nodes[1].location = Some((0.0, 11.0));
         let link = &found.links[0];
-        assert_eq!(distance_km(&found, link), Some(111.2));
-        assert_eq!(latency_us(&found, link), Some(556.0));
+        assert_eq!(distance_km(&found, link), Some(111.195));
+        assert_eq!(latency_us(&found, link), Some(555.975));
     }
 
     proptest! {

@@ -16,14 +16,15 @@ pub(crate) fn fit(found: &mut Found) {
     found.links = links.into_iter().filter(|link| is_link(link, &found.nodes, &mut dropped)).collect();
     quantities(found, &mut dropped);
     demands(found, &mut dropped);
-    let (mut claims, mut served) = (Claims::default(), BTreeSet::new());
+    let (mut claims, mut served, mut renamed) = (Claims::default(), BTreeSet::new(), BTreeSet::new());
     for node in &mut found.nodes {
         prefixes(node, &mut served, &mut claims, &mut dropped);
-        labels(node, &mut dropped);
+        labels(node, &mut renamed, &mut dropped);
     }
     for link in &mut found.links {
         addresses(link, &found.nodes, &mut claims, &mut dropped);
     }
+    found.invented.extend(renamed);
     found.dropped.append(&mut dropped);
 }
 
@@ -134,8 +135,8 @@ fn prefixes(
     node.prefixes = kept;
 }
 
-/// Keys become legal and unique; values too long or of control characters go.
-fn labels(node: &mut FoundNode, dropped: &mut Vec<String>) {
+/// Keys become legal and unique; values too long or of control characters go. `renamed` has a line for each key.
+fn labels(node: &mut FoundNode, renamed: &mut BTreeSet<String>, dropped: &mut Vec<String>) {
     let mut seen = BTreeSet::new();
     let id = &node.source_id;
     let labels = std::mem::take(&mut node.labels);
@@ -148,6 +149,9 @@ fn labels(node: &mut FoundNode, dropped: &mut Vec<String>) {
                 let key = crate::diagnostic::quote(&key);
                 dropped.push(format!("label {key} of {id}: not allowed in a topology file, or there twice"));
                 return None;
+            }
+            if name != key {
+                renamed.insert(format!("label {name} for {}", crate::diagnostic::quote(&key)));
             }
             Some((name, value))
         })

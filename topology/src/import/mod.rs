@@ -196,6 +196,7 @@ pub fn import(
         dropped: &dropped,
     }
     .text();
+    check(&text)?;
     let links = found.links.iter().zip(&interfaces);
     let links =
         links.map(|(link, interfaces)| (link.source_index.clone(), link_id(link, &given, interfaces)));
@@ -208,6 +209,19 @@ pub fn import(
         demands: found.demands.len(),
         invented,
         dropped,
+    })
+}
+
+/// A file that was made is read once before anybody else reads it: a source can be larger than a file may be.
+fn check(text: &str) -> Result<(), ImportError> {
+    let reading = crate::read("", text.as_bytes());
+    let problem = reading.diagnostics.into_iter().find(|_| reading.topology.is_none());
+    problem.map_or(Ok(()), |problem| {
+        Err(ImportError {
+            line: None,
+            message: format!("no topology file can hold this network: {}", problem.message),
+            help: problem.help,
+        })
     })
 }
 
@@ -279,11 +293,11 @@ fn renamed_nodes(found: &mut Found, given: &[String]) -> Vec<String> {
             continue;
         }
         if lines.len() < NAMED_MAX {
-            lines.push(format!(
-                "name {name} of the node {} (key {})",
-                crate::diagnostic::quote(&words),
-                node.source_id
-            ));
+            let key = match &node.source_id {
+                id if *id == words => String::new(),
+                id => format!(" (key {id})"),
+            };
+            lines.push(format!("name {name} of the node {}{key}", crate::diagnostic::quote(&words)));
         } else {
             more += 1;
         }

@@ -71,6 +71,7 @@ pub(crate) fn legal(text: &str) -> String {
             Some((_, ascii)) => name.push_str(ascii),
             None if c == '-' && name.ends_with('-') => {}
             None if c.is_ascii_alphanumeric() || "-_.".contains(c) => name.push(c),
+            None if name.ends_with('_') => {}
             None => name.push('_'),
         }
     }
