@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use topology::import::{Import, Options, import};
 
 /// Where published networks are.
-fn data() -> PathBuf {
+pub(crate) fn data() -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     std::env::var_os("BALLAST_DATA").map_or_else(default, PathBuf::from)
 }
 
 /// All files below a folder with one of these endings, sorted.
-fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
