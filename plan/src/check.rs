@@ -189,7 +189,7 @@ impl Checked {
     /// downstream of the change, unless something is wrong there or an invariant asks about the paths' length.
     pub fn follow(&self, old: State<'_>, new: State<'_>) -> Checked {
         let parts = parts(new.topology, new.facts);
-        if parts != self.parts || !comparable(old, new) {
+        if !same_parts(&self.parts, &parts, new.dead) || !comparable(old, new) {
             return Checked::new(new);
         }
         let before = (old.topology, old.facts, old.network);
@@ -225,12 +225,28 @@ impl Checked {
     }
 }
 
+/// Whether the same nodes are joined, the dead one left out.
+fn same_parts(before: &[u32], after: &[u32], dead: Option<NodeIndex>) -> bool {
+    if before.len() != after.len() {
+        return false;
+    }
+    // The lowest node of a part may be the dead one: parts are the same when their names map one to one.
+    let (mut renamed, mut taken) = (vec![None; after.len()], vec![None; after.len()]);
+    let pairs = (0..).map(NodeIndex).zip(before.iter().zip(after));
+    let mut living = pairs.filter(|(node, _)| Some(*node) != dead).map(|(_, pair)| pair);
+    living.all(|(old, new)| {
+        *renamed[*old as usize].get_or_insert(*new) == *new
+            && *taken[*new as usize].get_or_insert(*old) == *old
+    })
+}
+
 /// Whether nodes, classes and invariants of the two states are the same.
 fn comparable(old: State<'_>, new: State<'_>) -> bool {
     let (before, after) = (&old.topology.nodes, &new.topology.nodes);
     let same_nodes =
         || before.len() == after.len() && before.iter().zip(after).all(|(a, b)| a.name == b.name);
-    old.dead == new.dead
+    // Of a node that was dead nothing had been asked.
+    (old.dead == new.dead || old.dead.is_none())
         && (std::ptr::eq(old.topology, new.topology)
             || (same_nodes() && old.topology.invariants == new.topology.invariants))
         && old.network.table.classes == new.network.table.classes

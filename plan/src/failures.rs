@@ -4,7 +4,9 @@
 //! the kernels do by themselves until then (see `backup`). Of a dead node's own traffic nothing is asked.
 
 use crate::check::{Checked, State, VIOLATIONS_MAX, Violation};
-use crate::{Facts, Network, compile};
+use crate::incremental::Incremental;
+use crate::spf::Cores;
+use crate::{Facts, Network};
 use topology::{LinkIndex, NodeIndex, Topology};
 
 /// What fails.
@@ -77,10 +79,11 @@ pub fn single_failures(
     checked: &Checked,
 ) -> Vec<Failure> {
     let old = State { topology, facts, network, dead: None };
+    let mut compiled = Incremental::new(topology.clone(), facts.clone(), Cores::All);
     let judge = |element: Element| {
         let facts = element.failed(topology, facts);
-        let network = compile(topology, &facts);
-        let new = State { topology, facts: &facts, network: &network, dead: element.dead() };
+        compiled.take_facts(facts.clone());
+        let new = State { topology, facts: &facts, network: compiled.network(), dead: element.dead() };
         let violations = checked.follow(old, new).violations().take(VIOLATIONS_MAX).cloned().collect();
         Failure { element, violations }
     };
@@ -92,6 +95,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::compile;
     use crate::tests::fixture::topology;
     use topology::{Invariant, InvariantRule, Selector};
 

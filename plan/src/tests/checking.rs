@@ -1,6 +1,7 @@
 //! What `check` finds, on programs that were broken on purpose, and that judging a change finds the same.
 
 use crate::check::{Checked, State, Violation};
+use crate::failures::Element;
 use crate::tests::fixture::{down, topology};
 use crate::{Facts, Network, check, compile};
 use proptest::prelude::*;
@@ -286,6 +287,7 @@ proptest! {
         events in prop::collection::vec(event(), 1..8),
         rules in prop::collection::vec(0..5_usize, 0..3),
         shares in any::<bool>(),
+        dies in 0..8_u32,
     ) {
         let mut text: Vec<String> = (0..8).map(|node| format!("n{node}-n{} 1", (node + 1) % 8)).collect();
         text.extend(chords.iter().filter(|(a, b, _)| a != b).map(|(a, b, cost)| format!("n{a}-n{b} {cost}")));
@@ -352,6 +354,13 @@ proptest! {
             let followed: Vec<&Violation> = checked.violations().collect();
             let fresh = Checked::new(new);
             prop_assert_eq!(followed, fresh.violations().collect::<Vec<_>>());
+            let dead = Element::Node(NodeIndex(dies));
+            let facts = dead.failed(&topology, &facts);
+            let network = compile(&topology, &facts);
+            let after = State { topology: &topology, facts: &facts, network: &network, dead: dead.dead() };
+            let followed = checked.follow(new, after);
+            let fresh = Checked::new(after);
+            prop_assert_eq!(followed.violations().collect::<Vec<_>>(), fresh.violations().collect::<Vec<_>>());
         }
     }
 }
