@@ -28,7 +28,7 @@ pub(crate) fn backups(arguments: &Backups) -> Done {
     if arguments.format.json {
         json(&document);
     } else if host.is_some() || destination.is_some() {
-        print(&(cases(&document) + "\n\n" + &coverage(&document)));
+        print(&(cases(&topology, &document) + "\n\n" + &coverage(&document)));
     } else {
         print(&(per_host(&document) + "\n\n" + &coverage(&document)));
     }
@@ -96,9 +96,11 @@ fn per_host(document: &BackupsDocument) -> String {
     table(&["HOST", "EQUAL", "ALTERNATE", "DETOUR", "BYPASS", "OPEN", "ONLY WAY"], &rows)
 }
 
-fn cases(document: &BackupsDocument) -> String {
+fn cases(topology: &Topology, document: &BackupsDocument) -> String {
+    let in_group = |id: &str| topology.link_index(id).is_some_and(|at| !topology.link(at).srlgs.is_empty());
     let repaired = |entry: &BackupEntry| {
-        let also = [(entry.protects_node, "node"), (entry.protects_srlgs, "risk groups")];
+        let avoids_groups = entry.protects_srlgs && in_group(&entry.link);
+        let also = [(entry.protects_node, "node"), (avoids_groups, "risk groups")];
         let mut also: Vec<String> =
             also.iter().filter(|(holds, _)| *holds).map(|(_, what)| (*what).to_string()).collect();
         also.extend((entry.overhead_bytes > 0).then(|| format!("needs {} bytes more", entry.overhead_bytes)));

@@ -267,6 +267,60 @@ fn assert_counts_are_right(topology: &Topology) {
     );
 }
 
+/// What covers `host`'s packets for `to`: the kind, the nodes on the way, bytes more.
+fn way(topology: &Topology, host: &str, to: &str) -> Option<(Kind, String, u32)> {
+    let coverage = coverage(topology);
+    let node = |name: &str| topology.node_index(name).unwrap();
+    let found =
+        coverage.entries.iter().find(|entry| (entry.host, entry.destination) == (node(host), node(to)))?;
+    let hops: Vec<&str> = found.hops.iter().map(|hop| topology.node(*hop).name.as_str()).collect();
+    Some((found.kind, hops.join(" "), found.overhead_bytes))
+}
+
+#[test]
+fn each_kind_of_backup_where_it_is_needed() {
+    let ring = "d-a 1, a-b 1, b-c 1, c-e 1, e-d 1";
+    // p is the only way to d from a ring around it: what a and e may do must not circle when p dies.
+    let ring_behind = "d-p 1, p-a 1, a-b 1, b-c 1, c-e 1, e-p 1";
+    for (text, host, to, wanted) in [
+        ("s-d 1, s-n 1, n-d 1", "s", "d", Some((Kind::Lfa, "n", 0))),
+        ("s-a 1, s-b 1, a-d 1, b-d 1", "s", "d", Some((Kind::Ecmp, "b", 0))),
+        (ring, "a", "d", Some((Kind::Detour, "b c", 0))),
+        (ring, "b", "d", Some((Kind::Lfa, "c", 0))),
+        (ring_behind, "a", "d", Some((Kind::Detour, "b c", 0))),
+        (ring_behind, "e", "d", Some((Kind::Bypass, "c b a p", 80))),
+        ("s-p 1, p-d 1", "s", "d", None),
+    ] {
+        let wanted = wanted.map(|(kind, hops, bytes)| (kind, hops.to_string(), bytes));
+        assert_eq!(way(&topology(text), host, to), wanted, "{text}: {host} to {to}");
+    }
+}
+
+#[test]
+fn an_alternate_that_shares_a_duct_gives_way_to_one_that_does_not() {
+    // n costs least but its link, or one behind it, lies in the duct of s-d; m is clean.
+    let text = "s-d 1, s-n 1, n-d 1, s-m 3, m-d 3";
+    assert_eq!(way(&topology(text), "s", "d"), Some((Kind::Lfa, "n".to_string(), 0)));
+    for shared in ["n--s", "d--n"] {
+        let mut topology = topology(text);
+        for link in ["d--s", shared] {
+            let at = topology.link_index(link).unwrap();
+            topology.links[at.0 as usize].srlgs.push("duct".to_string());
+        }
+        assert_eq!(way(&topology, "s", "d"), Some((Kind::Lfa, "m".to_string(), 0)), "{shared}");
+    }
+}
+
+#[test]
+fn drained_neighbours_are_no_alternates_but_may_be_where_packets_go() {
+    let mut topology = topology("s-d 1, s-n 1, n-d 1, s-m 3, m-d 3");
+    let node = topology.node_index("n").unwrap();
+    topology.nodes[node.0 as usize].drained = true;
+    assert_eq!(way(&topology, "s", "d"), Some((Kind::Lfa, "m".to_string(), 0)));
+    // To the drained node itself its links are as good as ever.
+    assert_eq!(way(&topology, "s", "n"), Some((Kind::Lfa, "d".to_string(), 0)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
