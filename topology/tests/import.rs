@@ -66,8 +66,11 @@ fn a_source_is_refused_with_the_reason() {
     }
 }
 
+/// Positions of two nodes, and an interface of each.
+type Ends = (usize, usize, String, String);
+
 /// A lab of nodes and interfaces called anything, some of them twice.
-fn lab() -> impl Strategy<Value = (Vec<String>, Vec<(usize, usize, String, String)>)> {
+fn lab() -> impl Strategy<Value = (Vec<String>, Vec<Ends>)> {
     let word = "[a-zA-Z0-9 ._|/é-]{1,70}|n[12]|n 1|lo|all";
     let nodes = proptest::collection::btree_set(word, 2..8);
     nodes.prop_flat_map(move |nodes| {
@@ -78,7 +81,7 @@ fn lab() -> impl Strategy<Value = (Vec<String>, Vec<(usize, usize, String, Strin
 }
 
 /// JSON is YAML, and quotes every name.
-fn written(nodes: &[String], links: &[(usize, usize, String, String)]) -> String {
+fn written(nodes: &[String], links: &[Ends]) -> String {
     let quoted = |text: &str| serde_json::to_string(text).unwrap();
     let nodes_of: Vec<String> = nodes.iter().map(|node| format!("{}: {{}}", quoted(node))).collect();
     // Numbers keep interfaces apart, as containerlab asks for.
