@@ -6,6 +6,7 @@
 use super::{Found, FoundLink, FoundNode, ImportError, first_problem};
 use crate::address;
 use crate::diagnostic::{Problems, quote};
+use crate::read::FILE_BYTES_MAX;
 use crate::yaml::{self, Kind, Value};
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,9 +96,30 @@ fn error(line: u32, message: impl Into<String>, help: impl Into<String>) -> Impo
     ImportError { line: Some(line), message: message.into(), help: help.into() }
 }
 
+/// The pairs of a mapping.
+type Pairs<'v, 't> = &'v [(Value<'t>, Value<'t>)];
+
+/// What a node, or what nodes inherit from, says of it.
+#[derive(Clone, Copy, Default)]
+struct Layer<'v, 't> {
+    kind: Option<&'v str>,
+    group: Option<&'v str>,
+    model: Option<&'v str>,
+    labels: Option<&'v Value<'t>>,
+}
+
+/// What nodes inherit.
+struct Shared<'v, 't> {
+    defaults: Layer<'v, 't>,
+    kinds: BTreeMap<&'v str, Layer<'v, 't>>,
+    groups: BTreeMap<&'v str, Layer<'v, 't>>,
+}
+
 #[derive(Default)]
 struct Reader {
     found: Found,
+    /// Bytes of all labels: what nodes inherit can be far more than the lab has.
+    label_bytes: usize,
     /// Position and line of each node.
     nodes: BTreeMap<String, (usize, u32)>,
     /// Lines of endpoints that are taken.
@@ -126,7 +148,7 @@ impl Reader {
         self.found
     }
 
-    fn nodes(&mut self, topology: &[(Value<'_>, Value<'_>)]) -> Result<(), ImportError> {
+    fn nodes(&mut self, topology: Pairs<'_, '_>) -> Result<(), ImportError> {
         for (key, value) in topology {
             let known = ["nodes", "links", "kinds", "groups", "defaults"];
             if let Some(key) = scalar(key).filter(|key| !known.contains(key)) {
@@ -137,6 +159,11 @@ impl Reader {
             let line = topology.first().map_or(1, |(key, _)| key.place.line);
             return Err(error(line, "the lab has no `nodes`", "add nodes below `topology.nodes`"));
         };
+        let shared = Shared {
+            defaults: self.layer(pairs_of(get(topology, "defaults"))),
+            kinds: self.section(topology, "kinds"),
+            groups: self.section(topology, "groups"),
+        };
         for (key, value) in mapping(nodes, "`nodes`")? {
             let Some(name) = scalar(key).filter(|name| !name.is_empty()) else {
                 return Err(error(key.place.line, "a node's name is not text", "write `NAME:`"));
@@ -146,10 +173,38 @@ impl Reader {
                 let message = format!("the node {} is already there, on line {line}", quote(name));
                 return Err(error(key.place.line, message, "remove one of the two, or rename it"));
             }
-            let node = self.node(name, value, topology)?;
+            let node = self.node(name, value, &shared)?;
+            let bytes: usize = node.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+            self.label_bytes = self.label_bytes.saturating_add(bytes);
+            if self.label_bytes > FILE_BYTES_MAX {
+                let message = "with what nodes inherit, the labels are larger than a topology file may be";
+                return Err(error(
+                    key.place.line,
+                    message,
+                    "remove labels from `defaults`, `kinds` and `groups`",
+                ));
+            }
             self.found.nodes.push(node);
         }
         Ok(())
+    }
+
+    /// The mappings of `topology.SECTION` by name.
+    fn section<'v, 't>(
+        &mut self,
+        topology: Pairs<'v, 't>,
+        section: &str,
+    ) -> BTreeMap<&'v str, Layer<'v, 't>> {
+        let all = pairs_of(get(topology, section)).iter();
+        all.filter_map(|(key, value)| Some((scalar(key)?, self.layer(pairs_of(Some(value)))))).collect()
+    }
+
+    fn layer<'v, 't>(&mut self, pairs: Pairs<'v, 't>) -> Layer<'v, 't> {
+        let unread = pairs.iter().filter_map(|(key, _)| scalar(key));
+        self.unread.extend(unread.filter(|key| !NODE_KEYS.contains(key) && *key != "<<").map(str::to_owned));
+        let text = |key: &str| get(pairs, key).and_then(scalar);
+        let labels = get(pairs, "labels").filter(|labels| !labels.is_null());
+        Layer { kind: text("kind"), group: text("group"), model: text("type"), labels }
     }
 
     /// A node with what its group, kind and the defaults say.
@@ -157,53 +212,44 @@ impl Reader {
         &mut self,
         name: &str,
         value: &Value<'_>,
-        topology: &[(Value<'_>, Value<'_>)],
+        shared: &Shared<'_, '_>,
     ) -> Result<FoundNode, ImportError> {
         let own =
             if value.is_null() { &[][..] } else { mapping(value, &format!("the node {}", quote(name)))? };
-        let defaults = section(topology, "defaults", None);
-        let text = |layers: &[&[(Value<'_>, Value<'_>)]], key: &str| {
-            layers.iter().find_map(|layer| get(layer, key).and_then(scalar)).map(str::to_owned)
-        };
-        let group = text(&[own, defaults], "group");
-        let of_group = section(topology, "groups", group.as_deref());
-        let kind = text(&[own, of_group, defaults], "kind");
-        let of_kind = section(topology, "kinds", kind.as_deref());
+        let own = self.layer(own);
+        let defaults = shared.defaults;
+        let group = own.group.or(defaults.group);
+        let of_group = group.and_then(|group| shared.groups.get(group)).copied().unwrap_or_default();
+        let kind = own.kind.or(of_group.kind).or(defaults.kind);
+        let of_kind = kind.and_then(|kind| shared.kinds.get(kind)).copied().unwrap_or_default();
         // The nearest to the node wins, as in containerlab.
         let layers = [own, of_group, of_kind, defaults];
-        let mut labels: BTreeMap<String, String> = BTreeMap::new();
-        for layer in layers.iter().rev() {
-            let Some(pairs) = get(layer, "labels").filter(|labels| !labels.is_null()) else { continue };
+        let mut labels: BTreeMap<&str, &str> = BTreeMap::new();
+        for pairs in layers.iter().rev().filter_map(|layer| layer.labels) {
             for (key, value) in mapping(pairs, "`labels`")? {
                 match (scalar(key), scalar(value)) {
                     (Some(key), Some(text)) => {
-                        labels.insert(key.to_owned(), text.to_owned());
+                        labels.insert(key, text);
                     }
                     _ => self.drop(value.place.line, format!("a label of {name} that is not text")),
                 }
             }
         }
-        for (key, text) in [("kind", kind.clone()), ("group", group), ("type", text(&layers, "type"))] {
+        let model = layers.iter().find_map(|layer| layer.model);
+        for (key, text) in [("kind", kind), ("group", group), ("type", model)] {
             let Some(text) = text else { continue };
-            if let Some(other) = labels.insert(key.to_owned(), text) {
-                let (line, other) = (value.place.line, quote(&other));
-                self.drop(
-                    line,
-                    format!("the label `{key}: {other}` of {name}, since the node's {key} is called so"),
-                );
+            if let Some(other) = labels.insert(key, text) {
+                let (line, other) = (value.place.line, quote(other));
+                let why = format!("since the node's {key} is called so");
+                self.drop(line, format!("the label `{key}: {other}` of {name}, {why}"));
             }
         }
-        let unread = layers.iter().flat_map(|layer| layer.iter().filter_map(|(key, _)| scalar(key)));
-        self.unread.extend(unread.filter(|key| !NODE_KEYS.contains(key) && *key != "<<").map(str::to_owned));
-        if kind.is_some_and(|kind| BRIDGES.contains(&kind.as_str())) {
+        if kind.is_some_and(|kind| BRIDGES.contains(&kind)) {
             let what = "is a bridge: it becomes a node that forwards, since a link has two ends";
             self.found.invented.push(format!("{} {what}", quote(name)));
         }
-        Ok(FoundNode {
-            source_id: name.to_owned(),
-            labels: labels.into_iter().collect(),
-            ..FoundNode::default()
-        })
+        let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Ok(FoundNode { source_id: name.to_owned(), labels, ..FoundNode::default() })
     }
 
     fn link(&mut self, index: usize, value: &Value<'_>) -> Result<(), ImportError> {
@@ -390,21 +436,8 @@ fn get<'v, 't>(pairs: &'v [(Value<'t>, Value<'t>)], wanted: &str) -> Option<&'v 
     })
 }
 
-/// The pairs of `topology.SECTION`, or of `topology.SECTION.NAME`; none where there are no such.
-fn section<'v, 't>(
-    topology: &'v [(Value<'t>, Value<'t>)],
-    section: &str,
-    name: Option<&str>,
-) -> &'v [(Value<'t>, Value<'t>)] {
-    let value = get(topology, section);
-    let value = match (section, name) {
-        ("defaults", _) => value,
-        (_, Some(name)) => value.and_then(|value| match &value.kind {
-            Kind::Mapping(pairs) => get(pairs, name),
-            _ => None,
-        }),
-        (_, None) => None,
-    };
+/// The pairs of a value; none where it is no mapping.
+fn pairs_of<'v, 't>(value: Option<&'v Value<'t>>) -> Pairs<'v, 't> {
     match value.map(|value| &value.kind) {
         Some(Kind::Mapping(pairs)) => pairs,
         _ => &[],
@@ -488,6 +521,15 @@ topology:
             found.invented,
             ["`d` is a bridge: it becomes a node that forwards, since a link has two ends"]
         );
+    }
+
+    #[test]
+    fn labels_that_nodes_inherit_are_bounded() {
+        let nodes: String = (0..2_000).map(|node| format!("    n{node}: {{}}\n")).collect();
+        let text =
+            format!("topology:\n  defaults: {{labels: {{a: {}}}}}\n  nodes:\n{nodes}", "x".repeat(10_000));
+        let refused = read(&text).unwrap_err();
+        assert!(refused.message.contains("larger than a topology file"), "{refused}");
     }
 
     #[test]

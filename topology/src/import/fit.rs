@@ -9,6 +9,9 @@ use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+/// Nodes for which a /16 of loopbacks is too tight: half of its addresses.
+const CROWDED_NODES: usize = 32_000;
+
 /// Leaves out what the file does not allow. Positions of nodes stay; links and demands may become fewer.
 pub(crate) fn fit(found: &mut Found) {
     let mut dropped = Vec::new();
@@ -117,9 +120,10 @@ fn prefixes(
 ) {
     let id = &node.source_id;
     let mut kept: Vec<IpNetwork> = Vec::new();
+    let mut seen = BTreeSet::new();
     for prefix in &node.prefixes {
         let canonical = address::canonical(prefix);
-        if kept.contains(&canonical) {
+        if !seen.insert(canonical) {
             continue;
         }
         if let Some(reserved) = address::reserved(&canonical) {
@@ -161,15 +165,21 @@ fn labels(node: &mut FoundNode, renamed: &mut BTreeSet<String>, dropped: &mut Ve
 /// An address stays when its subnet has one at each end of this link, and nobody else has that subnet.
 fn addresses(link: &mut FoundLink, nodes: &[FoundNode], claims: &mut Claims, dropped: &mut Vec<String>) {
     let all = std::mem::take(&mut link.addresses);
+    let mut by_subnet: BTreeMap<IpNetwork, [Vec<IpNetwork>; 2]> = BTreeMap::new();
+    for (end, addresses) in all.iter().enumerate() {
+        for address in addresses {
+            by_subnet.entry(address::canonical(address)).or_default()[end].push(*address);
+        }
+    }
     let mut subnets = BTreeSet::new();
-    for here in &all[0] {
-        let subnet = address::canonical(here);
-        let fits = |other: &&IpNetwork| address::canonical(other) == subnet && other.ip() != here.ip();
-        let alone =
-            all.iter().all(|end| end.iter().filter(|one| address::canonical(one) == subnet).count() == 1);
-        let Some(there) = all[1].iter().find(fits).filter(|_| alone) else { continue };
+    // In the order of the source, so that of two subnets that overlap the first one stays.
+    for subnet in all[0].iter().map(address::canonical) {
+        let Some([[here], [there]]) = by_subnet.get(&subnet).map(|ends| ends.each_ref().map(Vec::as_slice))
+        else {
+            continue;
+        };
         let usable = [here, there].into_iter().all(|address| address::unusable(address).is_none());
-        if usable && claims.take(&subnet) {
+        if usable && here.ip() != there.ip() && claims.take(&subnet) {
             subnets.insert(subnet);
         }
     }
@@ -204,11 +214,14 @@ pub(crate) fn loopbacks(found: &Found, given: &[String]) -> Loopbacks {
     }
     let default = LOOPBACKS_DEFAULT.iter().filter_map(|text| address::cidr(text));
     // After the defaults, from the least used private space (RFC 1918) to that of carriers (RFC 6598).
+    let wide = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12"].into_iter();
+    let wide = wide.filter_map(address::cidr).filter(|_| given.len() > CROWDED_NODES);
     let v4 = (0..255).rev().map(|byte| format!("10.{byte}.0.0/16"));
     let v4 = v4.chain((16..32).map(|byte| format!("172.{byte}.0.0/16")));
     let v4 = v4.chain((64..128).map(|byte| format!("100.{byte}.0.0/16")));
     let v6 = (1..=255).map(|group| format!("fd00:ba11:{group:x}::/64"));
-    let all: Vec<IpNetwork> = default.chain(v4.chain(v6).filter_map(|text| address::cidr(&text))).collect();
+    let all: Vec<IpNetwork> =
+        wide.chain(default).chain(v4.chain(v6).filter_map(|text| address::cidr(&text))).collect();
     let free =
         |ipv4: bool| all.iter().find(|range| range.is_ipv4() == ipv4 && claims.is_free(range)).copied();
     let (Some(v4), Some(v6)) = (free(true), free(false)) else { return Loopbacks::default() };
@@ -308,6 +321,8 @@ mod tests {
         );
         found.nodes[0].prefixes.clear();
         assert_eq!(loopbacks(&found, &["a".into()]), Loopbacks::default());
+        let many: Vec<String> = (0..40_000).map(|number| format!("n{number}")).collect();
+        assert_eq!(loopbacks(&found, &many).ranges.unwrap()[0].to_string(), "10.0.0.0/8");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod cost;
 mod fit;
 mod graphml;
 mod guess;
+mod json;
 mod names;
 mod net2plan;
 mod netbox;

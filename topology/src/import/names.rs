@@ -13,6 +13,9 @@ const NAME_BYTES_MAX: usize = 63;
 /// Longest name of an interface in bytes, as in the file's rules.
 const INTERFACE_BYTES_MAX: usize = 15;
 
+/// Characters of a source's word that a name is made of: more than fit in the longest name.
+const CHARS_LOOKED_AT: usize = 256;
+
 /// Hexadecimal digits of a hash that stand for what was cut off.
 const HASH_DIGITS: usize = 6;
 
@@ -65,8 +68,8 @@ pub(crate) fn legal(text: &str) -> String {
     if names::name(text).is_ok() {
         return text.to_owned();
     }
-    let mut name = String::with_capacity(text.len());
-    for c in text.trim().chars() {
+    let mut name = String::new();
+    for c in text.trim().chars().take(CHARS_LOOKED_AT) {
         match LATIN.iter().find(|(letters, _)| letters.contains(c)) {
             Some((_, ascii)) => name.push_str(ascii),
             None if c == '-' && name.ends_with('-') => {}
@@ -76,15 +79,15 @@ pub(crate) fn legal(text: &str) -> String {
         }
     }
     let name = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    cut(name, NAME_BYTES_MAX)
+    cut(name, text, NAME_BYTES_MAX)
 }
 
-/// ASCII `text` in at most `bytes_max` bytes; what is cut off is told apart by a hash.
-fn cut(text: &str, bytes_max: usize) -> String {
+/// ASCII `text` in at most `bytes_max` bytes; what is cut off is told apart by a hash of the `whole`.
+fn cut(text: &str, whole: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text.to_owned();
     }
-    let hash = blake3::hash(text.as_bytes()).to_hex();
+    let hash = blake3::hash(whole.as_bytes()).to_hex();
     let kept = text.get(..bytes_max - HASH_DIGITS - 1).unwrap_or_default();
     format!("{kept}_{}", &hash[..HASH_DIGITS])
 }
@@ -145,7 +148,7 @@ pub(crate) fn nodes(found: &[FoundNode]) -> Vec<String> {
                 (false, true) => wanted[at].clone(),
                 (false, false) => format!("{}_{key}", wanted[at]),
             };
-            taken.unique(&cut(name.trim_end_matches('_'), NAME_BYTES_MAX), NAME_BYTES_MAX)
+            taken.unique(&cut(name.trim_end_matches('_'), &name, NAME_BYTES_MAX), NAME_BYTES_MAX)
         })
         .collect()
 }
@@ -191,7 +194,7 @@ pub(crate) fn legal_interface(text: &str) -> String {
         let kept = letters.min(INTERFACE_BYTES_MAX - number);
         format!("{}{}", name.get(..kept).unwrap_or_default(), name.get(letters..).unwrap_or_default())
     } else {
-        cut(name, INTERFACE_BYTES_MAX)
+        cut(name, name, INTERFACE_BYTES_MAX)
     };
     // `lo` and the like are taken by Linux.
     if name.is_empty() || names::interface(&name).is_ok() { name } else { format!("{name}_1") }

@@ -4,10 +4,10 @@
 //! is a node, a cable between interfaces of two devices is a link (through patch panels where the interfaces say
 //! what they reach). Never asks a server.
 
+use super::json::Json;
 use super::source::Several;
 use super::{Found, FoundLink, FoundNode, ImportError};
 use crate::address;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Endpoints that are read.
@@ -25,7 +25,7 @@ const LENGTH_UNITS_KM: [(&str, f64); 6] = [
 
 /// Reads one export.
 pub(crate) fn read(text: &str) -> Result<Found, ImportError> {
-    let root: Value = serde_json::from_str(text).map_err(|cause| ImportError {
+    let root: Json = serde_json::from_str(text).map_err(|cause| ImportError {
         line: u32::try_from(cause.line()).ok(),
         message: format!("this is not JSON: {cause}"),
         help: "save what the REST API returns, for example `curl .../api/dcim/devices/?limit=0`".to_owned(),
@@ -55,27 +55,27 @@ fn error(message: impl Into<String>, help: impl Into<String>) -> ImportError {
 /// Objects by endpoint, in the source's order.
 #[derive(Default)]
 struct Sets<'j> {
-    objects: BTreeMap<String, Vec<&'j Value>>,
+    objects: BTreeMap<String, Vec<&'j Json>>,
     /// How many the server says there are.
     counts: BTreeMap<String, u64>,
 }
 
 impl<'j> Sets<'j> {
     /// A page, a list of pages or objects, or result sets by endpoint. Nested by at most the parser's own bound.
-    fn add(&mut self, value: &'j Value, endpoint: Option<&str>) -> Result<(), ImportError> {
+    fn add(&mut self, value: &'j Json, endpoint: Option<&str>) -> Result<(), ImportError> {
         match value {
-            Value::Array(items) => items.iter().try_for_each(|item| self.add(item, endpoint)),
-            Value::Object(object) => {
-                if let Some(Value::Array(results)) = object.get("results") {
+            Json::List(items) => items.iter().try_for_each(|item| self.add(item, endpoint)),
+            Json::Object(object) => {
+                if let Some(Json::List(results)) = value.get("results") {
                     let of_page = endpoint.map(str::to_owned).or_else(|| results.first().and_then(kind_of));
                     if let (Some(endpoint), Some(count)) =
-                        (&of_page, object.get("count").and_then(Value::as_u64))
+                        (&of_page, value.get("count").and_then(Json::as_u64))
                     {
                         self.counts.insert(endpoint.clone(), count);
                     }
                     return results.iter().try_for_each(|item| self.add(item, of_page.as_deref()));
                 }
-                if object.contains_key("id") {
+                if value.get("id").is_some() {
                     let endpoint = endpoint.map(str::to_owned).or_else(|| kind_of(value));
                     self.objects
                         .entry(endpoint.unwrap_or_else(|| "others".to_owned()))
@@ -90,7 +90,7 @@ impl<'j> Sets<'j> {
                     ));
                 }
                 object.iter().try_for_each(|(key, value)| match value {
-                    Value::Array(_) | Value::Object(_) => self.add(value, Some(&endpoint_of(key))),
+                    Json::List(_) | Json::Object(_) => self.add(value, Some(&endpoint_of(key))),
                     _ => Ok(()),
                 })
             }
@@ -121,7 +121,7 @@ impl<'j> Sets<'j> {
         Ok(self)
     }
 
-    fn get(&self, endpoint: &str) -> &[&'j Value] {
+    fn get(&self, endpoint: &str) -> &[&'j Json] {
         self.objects.get(endpoint).map_or(&[], Vec::as_slice)
     }
 }
@@ -132,7 +132,7 @@ fn endpoint_of(key: &str) -> String {
 }
 
 /// The endpoint that an object comes from, by its address or else by its fields.
-fn kind_of(object: &Value) -> Option<String> {
+fn kind_of(object: &Json) -> Option<String> {
     if let Some(url) = text(object, "url") {
         let mut parts = url.trim_end_matches('/').rsplit('/');
         // Behind the endpoint stands the object's number.
@@ -155,23 +155,23 @@ fn kind_of(object: &Value) -> Option<String> {
     Some(endpoint.to_owned())
 }
 
-fn text<'j>(object: &'j Value, key: &str) -> Option<&'j str> {
+fn text<'j>(object: &'j Json, key: &str) -> Option<&'j str> {
     object.get(key)?.as_str().filter(|text| !text.is_empty())
 }
 
 /// The id of an object, or of one that a field refers to.
-fn id(object: &Value) -> Option<u64> {
+fn id(object: &Json) -> Option<u64> {
     object.as_u64().or_else(|| object.get("id")?.as_u64())
 }
 
 /// A choice is `{"value": .., "label": ..}`, in older versions its value alone.
-fn choice<'j>(object: &'j Value, key: &str) -> Option<&'j str> {
+fn choice<'j>(object: &'j Json, key: &str) -> Option<&'j str> {
     let value = object.get(key)?;
     value.as_str().or_else(|| text(value, "value"))
 }
 
 /// The short name of an object that a field refers to.
-fn slug<'j>(object: &'j Value, key: &str) -> Option<&'j str> {
+fn slug<'j>(object: &'j Json, key: &str) -> Option<&'j str> {
     let value = object.get(key)?;
     text(value, "slug").or_else(|| text(value, "name")).or_else(|| text(value, "model"))
 }
@@ -185,7 +185,7 @@ struct Port<'j> {
     management: bool,
     /// Part of something larger or smaller than the port: its addresses are not those of a cable.
     indirect: bool,
-    object: &'j Value,
+    object: &'j Json,
 }
 
 #[derive(Default)]
@@ -205,7 +205,7 @@ struct Reader<'j> {
 }
 
 impl<'j> Reader<'j> {
-    fn device(&mut self, device: &Value) -> Result<(), ImportError> {
+    fn device(&mut self, device: &Json) -> Result<(), ImportError> {
         let Some(number) = id(device) else {
             return Err(error("a device has no `id`", "export whole objects, not chosen fields of them"));
         };
@@ -223,16 +223,13 @@ impl<'j> Reader<'j> {
         ] {
             labels.extend(value.map(|value| (key.to_owned(), value.to_owned())));
         }
-        let tags = device.get("tags").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let tags = device.get("tags").map(Json::items).unwrap_or_default();
         let tags: Vec<&str> =
             tags.iter().filter_map(|tag| tag.as_str().or_else(|| text(tag, "slug"))).collect();
         if !tags.is_empty() {
             labels.push(("tags".to_owned(), tags.join(",")));
         }
-        let degrees = |key: &str| {
-            let value = device.get(key)?;
-            value.as_f64().or_else(|| value.as_str()?.parse().ok())
-        };
+        let degrees = |key: &str| device.get(key).and_then(Json::as_f64);
         self.found.nodes.push(FoundNode {
             source_id: number.to_string(),
             label: text(device, "name").or_else(|| text(device, "display")).map(str::to_owned),
@@ -244,7 +241,7 @@ impl<'j> Reader<'j> {
         Ok(())
     }
 
-    fn interface(&mut self, object: &'j Value) {
+    fn interface(&mut self, object: &'j Json) {
         let (Some(number), Some(device)) = (id(object), object.get("device").and_then(id)) else { return };
         let name = text(object, "name").or_else(|| text(object, "display")).unwrap_or_default().to_owned();
         let Some(node) = self.devices.get(&device).copied() else {
@@ -253,14 +250,14 @@ impl<'j> Reader<'j> {
         };
         let kind = choice(object, "type").unwrap_or_default();
         // NetBox has the speed in kilobits per second.
-        let stated = object.get("speed").and_then(Value::as_u64).and_then(|kbps| kbps.checked_mul(1_000));
-        let refers = |key: &str| object.get(key).is_some_and(|value| !value.is_null());
+        let stated = object.get("speed").and_then(Json::as_u64).and_then(|kbps| kbps.checked_mul(1_000));
+        let refers = |key: &str| object.get(key).is_some_and(|value| *value != Json::Null);
         let port = Port {
             node,
             name,
             speed_bps: stated.filter(|bps| *bps > 0).or_else(|| speed_of(kind)),
-            mtu_bytes: object.get("mtu").and_then(Value::as_u64).and_then(|bytes| u32::try_from(bytes).ok()),
-            management: object.get("mgmt_only").and_then(Value::as_bool).unwrap_or(false),
+            mtu_bytes: object.get("mtu").and_then(Json::as_u64).and_then(|bytes| u32::try_from(bytes).ok()),
+            management: object.get("mgmt_only").and_then(Json::as_bool).unwrap_or(false),
             indirect: kind == "lag" || refers("lag") || refers("parent") || refers("bridge"),
             object,
         };
@@ -270,7 +267,7 @@ impl<'j> Reader<'j> {
         self.ports.insert(number, port);
     }
 
-    fn cable(&mut self, cable: &Value) {
+    fn cable(&mut self, cable: &Json) {
         let number = id(cable).map_or_else(String::new, |number| number.to_string());
         if matches!(choice(cable, "status"), Some("planned" | "decommissioning")) {
             self.not_built.add(|| number);
@@ -294,8 +291,7 @@ impl<'j> Reader<'j> {
                 return;
             }
         };
-        let length =
-            cable.get("length").and_then(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok()));
+        let length = cable.get("length").and_then(Json::as_f64);
         let unit = choice(cable, "length_unit");
         let unit = LENGTH_UNITS_KM.iter().find(|(name, _)| Some(*name) == unit).map(|(_, km)| km);
         let distance_km = length.zip(unit).map(|(length, km)| (length * km * 1e6).round() / 1e6);
@@ -336,7 +332,7 @@ impl<'j> Reader<'j> {
         let mut seen = BTreeSet::new();
         for (number, port) in &self.ports {
             let kind = text(port.object, "connected_endpoints_type");
-            let Some(Value::Array(ends)) = port.object.get("connected_endpoints") else { continue };
+            let Some(Json::List(ends)) = port.object.get("connected_endpoints") else { continue };
             if kind.is_some_and(|kind| kind != "dcim.interface") || self.linked.contains_key(number) {
                 continue;
             }
@@ -357,11 +353,11 @@ impl<'j> Reader<'j> {
     }
 
     /// Addresses of cabled interfaces number links; the subnets of all others are behind the node.
-    fn addresses(&mut self, addresses: &[&'j Value], prefixes: &[&'j Value]) {
+    fn addresses(&mut self, addresses: &[&'j Json], prefixes: &[&'j Json]) {
         let mut served = BTreeSet::new();
         for object in addresses {
             let shown = text(object, "address").unwrap_or_default();
-            let vrf = object.get("vrf").is_some_and(|vrf| !vrf.is_null());
+            let vrf = object.get("vrf").is_some_and(|vrf| *vrf != Json::Null);
             let on_interface =
                 text(object, "assigned_object_type").is_none_or(|kind| kind == "dcim.interface");
             let assigned = object.get("assigned_object_id").or_else(|| object.get("assigned_object"));
@@ -411,9 +407,9 @@ impl<'j> Reader<'j> {
 }
 
 /// Ids of the interfaces at one side of a cable; nothing when one is no interface.
-fn side_of(cable: &Value, side: &str, list: &str) -> Option<Vec<u64>> {
+fn side_of(cable: &Json, side: &str, list: &str) -> Option<Vec<u64>> {
     let is_interface = |kind: Option<&str>| kind == Some("dcim.interface");
-    if let Some(Value::Array(ends)) = cable.get(list) {
+    if let Some(Json::List(ends)) = cable.get(list) {
         let ids = ends.iter().map(|end| {
             let number = end.get("object_id").or_else(|| end.get("object")).and_then(id);
             number.filter(|_| is_interface(text(end, "object_type")))
@@ -421,7 +417,7 @@ fn side_of(cable: &Value, side: &str, list: &str) -> Option<Vec<u64>> {
         return ids.collect::<Option<Vec<u64>>>().filter(|ids| !ids.is_empty());
     }
     // Before NetBox 3.3, a cable had one end at each side.
-    let number = cable.get(format!("termination_{side}_id")).and_then(id);
+    let number = cable.get(&format!("termination_{side}_id")).and_then(id);
     Some(vec![number.filter(|_| is_interface(text(cable, &format!("termination_{side}_type"))))?])
 }
 
