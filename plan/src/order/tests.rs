@@ -1,3 +1,5 @@
+//! Orders of real and random changes, and every mixture of every step, one by one.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -1,12 +1,13 @@
 //! Every published network that is at hand: imported, read as a topology file, compiled.
 
+use crate::world::BALLAST_DATA_DEFAULT;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use topology::import::{Import, Options, import};
 
 /// Where published networks are.
 pub(crate) fn data() -> PathBuf {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join(BALLAST_DATA_DEFAULT);
     std::env::var_os("BALLAST_DATA").map_or_else(default, PathBuf::from)
 }
 

@@ -48,7 +48,11 @@ fn demand_absent(folder: &str, words: &[&str]) -> Vec<String> {
             continue;
         }
         for (number, line) in code_lines(&text) {
-            for word in words.iter().filter(|word| line.contains(**word)) {
+            // `net2plan::` is not `plan::`.
+            let whole =
+                |at: usize| !line[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+            let stands = |word: &&&str| line.match_indices(**word).any(|(at, _)| whole(at));
+            for word in words.iter().filter(stands) {
                 found.push(format!("{name}:{number}: {word}"));
             }
         }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use topology::{Demand, Direction, LinkIndex, NodeIndex, Topology};
 
 /// Where the data are when the variable is not set, from this package.
-const BALLAST_DATA_DEFAULT: &str = "../../../shared/data";
+pub(crate) const BALLAST_DATA_DEFAULT: &str = "../../../shared/data";
 
 /// The folder below the data, if it is there.
 pub(crate) fn data(folder: &str) -> Option<PathBuf> {
