@@ -3,7 +3,11 @@
 //! Everything is measured from outside: packets, process memory, the time between a command and its effect. Figures
 //! are medians with their range; machines are noisy, so quote ratios of one run.
 
+mod graphs;
+#[cfg(feature = "lab")]
 mod main_job;
+mod paths_case;
+mod paths_job;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
@@ -21,11 +25,23 @@ struct Arguments {
     /// Rounds of each repeated case.
     #[arg(long, default_value_t = 10)]
     rounds: usize,
+    /// `paths`: also count instructions with callgrind.
+    #[arg(long)]
+    callgrind: bool,
+    /// `paths`: take the cost curve instead, nodes against time and memory, as a table of tab-separated values.
+    #[arg(long)]
+    curve: bool,
+    /// One case of `paths` in a process of its own, so that its memory is its own.
+    #[arg(long, hide = true)]
+    case: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Name {
+    /// All shortest paths beside networkx, rustworkx, igraph and scipy; one link's failure; a large compilation.
+    Paths,
     /// Apply to last acknowledgement, loss on a link cut and on a leader's death, memory, sizes.
+    #[cfg(feature = "lab")]
     Main,
 }
 
@@ -60,6 +76,13 @@ impl Figure {
         let (case, subject) = (case.to_string(), subject.to_string());
         Some(Figure { case, subject, unit, n: samples.len(), median, min, max, peer: None, ratio: None })
     }
+
+    /// The same beside another subject's median: how many times this one's that is.
+    pub(crate) fn beside(mut self, peer: &str, median: f64) -> Figure {
+        self.ratio = Some(median / self.median);
+        self.peer = Some(peer.to_string());
+        self
+    }
 }
 
 fn main() -> ExitCode {
@@ -81,7 +104,15 @@ fn print(text: &str) {
 }
 
 fn run(arguments: &Arguments) -> Result<String> {
+    if let Some(case) = &arguments.case {
+        return paths_case::run(case, arguments.rounds);
+    }
+    if arguments.curve {
+        return paths_job::curve();
+    }
     let results = match arguments.name {
+        Name::Paths => paths_job::figures(arguments.rounds, arguments.callgrind)?,
+        #[cfg(feature = "lab")]
         Name::Main => main_job::figures(arguments.rounds)?,
     };
     let name = format!("{:?}", arguments.name).to_lowercase();
@@ -95,7 +126,11 @@ fn run(arguments: &Arguments) -> Result<String> {
         let case = format!("{} ({})", figure.case, figure.unit);
         let numbers =
             [figure.median, figure.min, figure.max].map(|number| format!("{number:>10.1}")).join(" ");
-        lines.push(format!("{case:<44} {:<16} {numbers}  {}", figure.subject, figure.n));
+        let peer = match (&figure.peer, figure.ratio) {
+            (Some(peer), Some(ratio)) => format!("  {ratio:.1}x {peer}"),
+            _ => String::new(),
+        };
+        lines.push(format!("{case:<44} {:<16} {numbers}  {}{peer}", figure.subject, figure.n));
     }
     Ok(lines.join("\n"))
 }
