@@ -37,6 +37,8 @@ pub(crate) struct Graph {
     slots: Vec<u32>,
     /// By position of the link, dead ones with costs of [`UNREACHABLE`].
     lines: Vec<Line>,
+    /// By position of the link: whether traffic avoids it.
+    drained: Vec<bool>,
 }
 
 /// No position of an edge.
@@ -65,8 +67,14 @@ impl Graph {
                 per_node[link.ends[own].node.0 as usize].push(alive[at].then_some(edge));
             }
         }
-        let mut graph =
-            Graph { starts: vec![0], edges: Vec::new(), slot_starts: vec![0], slots: Vec::new(), lines };
+        let mut graph = Graph {
+            starts: vec![0],
+            edges: Vec::new(),
+            slot_starts: vec![0],
+            slots: Vec::new(),
+            lines,
+            drained,
+        };
         for ways in per_node {
             for edge in ways {
                 graph.slots.push(if edge.is_some() { graph.edges.len() as u32 } else { DEAD });
@@ -76,6 +84,11 @@ impl Graph {
             graph.slot_starts.push(graph.slots.len() as u32);
         }
         graph
+    }
+
+    /// Whether traffic avoids the link at this position while another way is left.
+    pub(crate) fn is_drained(&self, link: u32) -> bool {
+        self.drained[link as usize]
     }
 
     /// The links as the engine takes them.

@@ -11,6 +11,7 @@
 pub mod backup;
 pub mod check;
 mod class;
+pub mod constrained;
 pub mod demands;
 pub mod diff;
 pub mod digest;

@@ -31,7 +31,7 @@ const COSTS: [fn(usize) -> (u32, u32); 3] =
     [|_| (1, 1), |at| (1 + at as u32 % 3, 1 + at as u32 % 3), |at| (1 + at as u32 % 2, 3 - at as u32 % 3)];
 
 /// Every simple path from `from` to `to` over links that are not in `facts`, as (cost, links).
-pub(super) fn simple_paths(
+pub(crate) fn simple_paths(
     topology: &Topology,
     facts: &Facts,
     from: u32,
@@ -73,12 +73,12 @@ fn shortest(topology: &Topology, facts: &Facts, from: u32, to: u32) -> (Option<u
     (best, all.into_iter().filter(|(cost, _)| Some(*cost) == best).map(|(_, links)| links).collect())
 }
 
-pub(super) fn node_pairs(topology: &Topology) -> impl Iterator<Item = (u32, u32)> {
+pub(crate) fn node_pairs(topology: &Topology) -> impl Iterator<Item = (u32, u32)> {
     let nodes = topology.nodes.len() as u32;
     (0..nodes).flat_map(move |from| (0..nodes).map(move |to| (from, to))).filter(|(from, to)| from != to)
 }
 
-pub(super) fn walk(topology: &Topology, facts: &Facts, network: &Network, from: u32, to: u32) -> Vec<Path> {
+pub(crate) fn walk(topology: &Topology, facts: &Facts, network: &Network, from: u32, to: u32) -> Vec<Path> {
     let name = |at: u32| topology.nodes[at as usize].name.as_str();
     paths(topology, facts, network, name(from), name(to))
 }
@@ -188,7 +188,7 @@ fn backups_deliver_in_every_graph_of_up_to_five_nodes() {
 }
 
 /// Up to 8 nodes; any pair may have up to two links of any cost.
-pub(super) fn any_topology() -> impl Strategy<Value = Topology> {
+pub(crate) fn any_topology() -> impl Strategy<Value = Topology> {
     let link = (0..8_usize, 0..8_usize, 1..5_u32, 1..5_u32);
     prop::collection::vec(link, 0..16).prop_map(|links| {
         let links = links.into_iter().filter(|(a, b, _, _)| a != b);

@@ -5,7 +5,7 @@
 mod checking;
 mod drains;
 pub(crate) mod fixture;
-mod laws;
+pub(crate) mod laws;
 pub(crate) mod mixtures;
 mod origins;
 mod routing;
