@@ -9,6 +9,7 @@ use crate::forwarding::{Forwarding, Leg, Order, Touched};
 use crate::load::{self, Demands};
 use crate::trace::{Trace, trace};
 use crate::{Facts, Network};
+use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,9 @@ pub const VIOLATIONS_MAX: usize = 1_000;
 
 /// IP packets of this size pass a link that states no MTU, in bytes: the payload of an Ethernet frame (RFC 894).
 pub const MTU_BYTES_DEFAULT: u32 = 1_500;
+
+/// Classes that a thread looks at in one go.
+const CLASSES_AT_ONCE: usize = 64;
 
 /// A topology, what is believed down, and the programs compiled from both.
 #[derive(Clone, Copy, Debug)]
@@ -202,13 +206,15 @@ impl Checked {
         }
         let ends_moved = |class: &u32| self.forwarding.ends(*class) != forwarding.ends(*class);
         again.extend((0..forwarding.classes()).filter(ends_moved));
-        let mut clean = Clean::new(forwarding.nodes());
-        for touched in touched.chunk_by(|a, b| a.class == b.class) {
-            let class = touched[0].class;
-            if judge.asks_about_paths(class) || !clean.stays(&forwarding, &parts, touched) {
-                again.push(class);
-            }
-        }
+        let by_class: Vec<&[Touched]> = touched.chunk_by(|a, b| a.class == b.class).collect();
+        let unclear = |classes: &[&[Touched]]| {
+            let mut clean = Clean::new(forwarding.nodes());
+            let unclear = classes.iter().filter(|touched| {
+                judge.asks_about_paths(touched[0].class) || !clean.stays(&forwarding, &parts, touched)
+            });
+            unclear.map(|touched| touched[0].class).collect::<Vec<u32>>()
+        };
+        again.extend(by_class.par_chunks(CLASSES_AT_ONCE).map(unclear).collect::<Vec<_>>().concat());
         again.sort_unstable();
         again.dedup();
         let by_class = again.into_iter().filter_map(|class| judge.class(class)).collect();

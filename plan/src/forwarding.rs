@@ -6,6 +6,7 @@
 
 use crate::program::ClassRoute;
 use crate::{ClassId, Facts, Network, Program, origins};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use topology::Topology;
@@ -103,35 +104,29 @@ impl Forwarding {
             *stale |= !same;
         }
         let interfaces = Interfaces::new(topology, facts);
-        let mut touched = Vec::new();
-        let mut hosts = Vec::with_capacity(self.hosts.len());
-        for (at, old) in (0_u32..).zip(&self.hosts) {
-            let same_links = moved.is_none();
-            if !stale[at as usize] && same_links {
-                hosts.push(old.clone());
-                continue;
-            }
+        let follow = |(at, old): (usize, &Arc<Host>)| {
             let moved_host = moved.as_ref().map(|moved| old.moved(moved));
             let before = moved_host.as_ref().unwrap_or(old);
-            if !stale[at as usize] {
-                hosts.push(before.clone());
-                continue;
+            if !stale[at] {
+                return (before.clone(), Vec::new());
             }
-            let name = &topology.nodes[at as usize].name;
+            let name = &topology.nodes[at].name;
             let program = |network: &'a Network| network.host(name).map(|(program, _)| &**program);
+            let interfaces = interfaces.of(at as u32);
             let (after, classes) = match (program(old_network), program(network)) {
-                (Some(old), Some(new)) if !relinked[at as usize] => {
-                    before.follow(old, new, network, interfaces.of(at))
-                }
+                (Some(old), Some(new)) if !relinked[at] => before.follow(old, new, network, interfaces),
                 (_, new) => {
-                    let after = host(network, new, interfaces.of(at));
+                    let after = host(network, new, interfaces);
                     let classes = before.differs(&after).collect();
                     (after, classes)
                 }
             };
-            touched.extend(classes.into_iter().map(|class| Touched { class, node: at }));
-            hosts.push(Arc::new(after));
-        }
+            let touched = classes.into_iter().map(|class| Touched { class, node: at as u32 });
+            (Arc::new(after), touched.collect())
+        };
+        let (hosts, touched): (Vec<Arc<Host>>, Vec<Vec<Touched>>) =
+            self.hosts.par_iter().enumerate().map(follow).unzip();
+        let mut touched = touched.concat();
         touched.sort_unstable();
         let ends = if network.table.classes.len() == topology.nodes.len() {
             self.ends.clone()
