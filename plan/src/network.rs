@@ -229,8 +229,9 @@ impl HostRoutes {
             .sets
             .into_iter()
             .map(|(legs, set)| {
-                let mut members: Vec<Member> =
-                    legs.iter().map(|leg| Member { nexthop: nexthop_of_leg[leg], weight: 1 }).collect();
+                let weights = weights(topology, &legs);
+                let member = |(leg, weight)| Member { nexthop: nexthop_of_leg[leg], weight };
+                let mut members: Vec<Member> = legs.iter().zip(weights).map(member).collect();
                 members.sort_unstable();
                 (members, set)
             })
@@ -269,6 +270,37 @@ impl HostRoutes {
             classes: classes.collect(),
         }
     }
+}
+
+/// Highest weight of a member: the kernel keeps it less one in 8 bits (`struct nexthop_grp`).
+const WEIGHT_MAX: u64 = 256;
+
+/// The members' weights, in the order of the legs: all 1, or, where the file wants it and every leg's link states a
+/// capacity, in proportion to these, in lowest terms and at most [`WEIGHT_MAX`].
+fn weights(topology: &Topology, legs: &[Leg]) -> Vec<u16> {
+    let capacity = |leg: &Leg| match leg {
+        Leg::Link(link) => topology.links[*link as usize].capacity_bps.filter(|bps| *bps > 0),
+        Leg::Exit(_) => None,
+    };
+    let capacities: Option<Vec<u64>> = legs.iter().map(capacity).collect();
+    let Some(capacities) = capacities.filter(|_| topology.weigh_by_capacity) else {
+        return vec![1; legs.len()];
+    };
+    let divisor = capacities.iter().fold(0, |sum, bps| greatest_common_divisor(sum, *bps)).max(1);
+    let most = capacities.iter().max().map_or(1, |bps| bps / divisor);
+    // Rounded to the nearest, and never to nothing.
+    let scaled = |bps: &u64| {
+        let share = bps / divisor;
+        if most <= WEIGHT_MAX {
+            return share as u16;
+        }
+        ((u128::from(share) * u128::from(WEIGHT_MAX) * 2 / u128::from(most)).div_ceil(2)).clamp(1, 256) as u16
+    };
+    capacities.iter().map(scaled).collect()
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// Next hops over `legs`, sorted by id, and leg -> id.
@@ -317,6 +349,29 @@ pub(crate) fn free_id(hash: Digest, range: &RangeInclusive<u32>, taken: &mut BTr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::fixture::topology;
+
+    #[test]
+    fn weights_follow_capacities_in_lowest_terms_where_the_file_wants_it() {
+        const G: u64 = 1_000_000_000;
+        for (capacities, wanted) in [
+            ([Some(10 * G), Some(10 * G), Some(10 * G)], [1, 1, 1]),
+            ([Some(100 * G), Some(40 * G), Some(10 * G)], [10, 4, 1]),
+            ([Some(100 * G), None, Some(10 * G)], [1, 1, 1]),
+            ([Some(1_000_000 * G), Some(1), Some(500_000 * G)], [256, 1, 128]),
+            ([Some(257), Some(256), Some(1)], [256, 255, 1]),
+        ] {
+            let mut topology = topology("a-b 1, a-c 1, a-d 1");
+            for (link, capacity) in topology.links.iter_mut().zip(capacities) {
+                link.capacity_bps = capacity;
+            }
+            let legs = [0, 1, 2].map(Leg::Link);
+            assert_eq!(weights(&topology, &legs), [1, 1, 1], "not asked for");
+            topology.weigh_by_capacity = true;
+            assert_eq!(weights(&topology, &legs), wanted, "{capacities:?}");
+            assert_eq!(weights(&topology, &[Leg::Link(0), Leg::Exit(0)]), [1, 1]);
+        }
+    }
 
     #[test]
     fn an_id_that_is_taken_gives_the_next_free_one_and_wraps_at_the_end() {

@@ -29,6 +29,7 @@ const TOP: &[&str] = &[
     "policies",
     "demands",
     "invariants",
+    "routing",
     "safety",
 ];
 

@@ -138,7 +138,7 @@ const fn key(name: &'static str, takes: Type, default: &'static str, meaning: &'
 }
 
 /// Every mapping of the format, in the order of the reference.
-pub(crate) const SHAPES: [&Shape; 22] = [
+pub(crate) const SHAPES: [&Shape; 23] = [
     &TOP,
     &ADDRESSING,
     &ZONE,
@@ -160,6 +160,7 @@ pub(crate) const SHAPES: [&Shape; 22] = [
     &MAX_HOPS,
     &MAX_LATENCY,
     &MIN_MTU,
+    &ROUTING,
     &SAFETY,
 ];
 
@@ -216,6 +217,7 @@ pub(crate) const TOP: Shape = Shape {
             "none",
             "What must hold in every state of the network.",
         ),
+        key("routing", Type::Object(&ROUTING), "see there", "How paths share traffic."),
         key("safety", Type::Object(&SAFETY), "see there", "Budgets of every change."),
     ],
     later: &["policies", "services", "segments"],
@@ -556,6 +558,20 @@ pub(crate) const MIN_MTU: Shape = Shape {
     what: "`min_mtu`",
     stands: "`min_mtu`",
     known: &[FROM, TO, key("bytes", Type::Integer(&MTU_BYTES), REQUIRED, "Size of an IP packet.")],
+    later: &[],
+};
+
+pub(crate) const ROUTING: Shape = Shape {
+    id: "routing",
+    what: "`routing`",
+    stands: "`routing`",
+    known: &[key(
+        "weigh_by_capacity",
+        Type::Flag,
+        "`false`",
+        "Whether equal-cost next hops share the flows by their links' capacities instead of evenly. Where one of them \
+         states no capacity, evenly.",
+    )],
     later: &[],
 };
 

@@ -47,6 +47,8 @@ pub struct Topology {
     pub demands: Vec<Demand>,
     /// What must hold in every state, sorted by rule and selectors.
     pub invariants: Vec<Invariant>,
+    /// Whether equal-cost next hops share the flows by their links' capacities.
+    pub weigh_by_capacity: bool,
     /// Budgets for changes.
     pub safety: Safety,
     /// Which files the lines in here are of.

@@ -59,6 +59,7 @@ pub(crate) fn topology(text: &str) -> Topology {
         nodes: names.iter().enumerate().map(|(at, name)| node(at + 1, name)).collect(),
         links,
         link_groups: Vec::new(),
+        weigh_by_capacity: false,
         external: Vec::new(),
         demands: Vec::new(),
         invariants: Vec::new(),

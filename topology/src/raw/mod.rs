@@ -42,6 +42,7 @@ pub(crate) struct RawTopology {
     pub(crate) external: Vec<RawExternal>,
     pub(crate) demands: Vec<RawDemand>,
     pub(crate) invariants: Vec<RawInvariant>,
+    pub(crate) weigh_by_capacity: bool,
     pub(crate) safety: Safety,
 }
 
@@ -106,6 +107,7 @@ impl Reader<'_> {
             external: fields.get("external").map(|value| self.externals(value)).unwrap_or_default(),
             demands: fields.get("demands").map(|value| self.demands(value)).unwrap_or_default(),
             invariants: fields.get("invariants").map(|value| self.invariants(value)).unwrap_or_default(),
+            weigh_by_capacity: self.weigh_by_capacity(fields.get("routing")),
             safety: self.safety(fields.get("safety")),
         })
     }
@@ -129,6 +131,12 @@ impl Reader<'_> {
                 Some(())
             }
         }
+    }
+
+    fn weigh_by_capacity(&mut self, routing: Option<&Value<'_>>) -> bool {
+        let fields = routing.and_then(|value| self.fields(value, &keys::ROUTING));
+        let value = fields.and_then(|fields| fields.get("weigh_by_capacity"));
+        value.and_then(|value| self.flag(value, "`weigh_by_capacity`")).unwrap_or(false)
     }
 
     fn management(&mut self, value: &Value<'_>) {

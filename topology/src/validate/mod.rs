@@ -78,6 +78,7 @@ pub(crate) fn validate(
         external,
         demands,
         invariants,
+        weigh_by_capacity: raw.weigh_by_capacity,
         safety: raw.safety,
         sources: Sources { files: problems.texts().to_vec() },
     })
