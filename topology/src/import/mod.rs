@@ -164,6 +164,11 @@ pub fn import(
             help: "check the file, or name its `--format`".to_owned(),
         });
     }
+    if found.nodes.len() > source::NODES_MAX {
+        let message =
+            format!("{} nodes, more than the {} that are read", found.nodes.len(), source::NODES_MAX);
+        return Err(ImportError { line: None, message, help: "import a part of the network".to_owned() });
+    }
     fit::fit(&mut found);
     let costs = cost::costs(&found, format, options.cost)?;
     let given = names::nodes(&found.nodes);
@@ -349,7 +354,8 @@ fn latencies(found: &Found) -> Option<String> {
 fn addressing(loopbacks: &fit::Loopbacks, given: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some([v4, v6]) = &loopbacks.ranges {
-        lines.push(format!("loopback ranges {v4} and {v6}, since the defaults overlap with the network"));
+        let why = "the defaults overlap with the network, or are too tight for it";
+        lines.push(format!("loopback ranges {v4} and {v6}: {why}"));
     }
     for (at, pins) in &loopbacks.pins {
         let pins: Vec<String> = pins.iter().map(ToString::to_string).collect();

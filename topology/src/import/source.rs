@@ -9,7 +9,7 @@ use crate::read::FILE_BYTES_MAX;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Most nodes of one source.
-const NODES_MAX: usize = 100_000;
+pub(super) const NODES_MAX: usize = 100_000;
 
 /// Most links of one source; each direction counts where the source lists them apart.
 const LINKS_MAX: usize = 1_000_000;

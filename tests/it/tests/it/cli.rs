@@ -38,6 +38,9 @@ fn every_offline_verb_ends_with_the_code_of_the_contract() -> Result<()> {
     let split = alone("split.yaml", "version: 1\nname: s\nnodes: {a: {}, b: {}}\n")?;
     let without_c = std::fs::read_to_string(&triangle)?.replace("10.3.0.0/24, ", "");
     let without_c = alone("less.yaml", &without_c)?;
+    let weights = alone("a.weights.intra", "x,+Y1 z2 1.5\nz2 x,+Y1 1.5\n")?;
+    let template = alone("t.clab.yml", "topology:\n  nodes:\n{{ range .x }}\n")?;
+    let imported = alone("imported.yaml", "")?;
     let folder = tempfile::tempdir()?;
     for (name, text) in [
         ("1.yaml", "version: 1\nname: s\nnodes: {a: {}, b: {}}\n"),
@@ -60,6 +63,13 @@ fn every_offline_verb_ends_with_the_code_of_the_contract() -> Result<()> {
         (vec!["check", "absent.yaml", &triangle], 1, "triangle.yaml: valid", "absent.yaml: No such file"),
         (vec!["check"], 2, "", "required arguments"),
         (vec!["chekc", &triangle], 2, "", "check"),
+        (vec!["import", &weights], 0, "cost: 15", "read as rocketfuel: 2 nodes, 1 links"),
+        (vec!["import", &weights, "-o", &imported], 0, "", "invented: name x_Y_1"),
+        (vec!["check", &imported], 0, "valid, 2 nodes, 1 links", ""),
+        (vec!["import", &template], 1, "", "t.clab.yml: line 3: "),
+        (vec!["import", &weights, "--demands", "absent"], 1, "", "absent"),
+        (vec!["import", &weights, "--cost", "lowest"], 2, "", "inverse-capacity"),
+        (vec!["import", &weights, "--json", "-o", "-"], 2, "", "standard output"),
         (vec!["plan", &triangle], 0, "guards", ""),
         (vec!["plan", &bad], 1, "", "is not valid"),
         (vec!["plan", &triangle, &without_c], 3, "max_prefixes_lost", ""),
@@ -90,7 +100,11 @@ fn every_offline_verb_ends_with_the_code_of_the_contract() -> Result<()> {
 #[test]
 fn json_is_alone_on_standard_output_and_names_its_schema() -> Result<()> {
     let (triangle, bad) = (file("triangle.yaml"), file("bad/duplicate-key.yaml"));
+    let alone = tempfile::tempdir()?;
+    let lab = alone.path().join("a.clab.yml").display().to_string();
+    std::fs::write(&lab, "topology: {nodes: {a: {}, b: {}}, links: [{endpoints: [a:e1, b:e1]}]}")?;
     for (arguments, schema) in [
+        (vec!["import", &lab], "ballast.import/v1"),
         (vec!["check", &triangle], "ballast.check/v1"),
         (vec!["check", &bad], "ballast.check/v1"),
         (vec!["check", "absent.yaml"], "ballast.check/v1"),
