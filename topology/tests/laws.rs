@@ -421,6 +421,7 @@ fn every_key_arrives_in_the_model() {
         };
         told.push(format!("{rule} from {from:?} to {to:?}, line {}", invariant.line));
     }
+    told.push(format!("weigh_by_capacity {}", topology.weigh_by_capacity));
     told.push(format!("{:?}", topology.safety));
     insta::assert_snapshot!(told.join("\n"));
 }
