@@ -10,6 +10,13 @@ const LOOKED_AT_BYTES: usize = 64 << 10;
 /// The format of the file; the content says more than the name.
 pub(crate) fn guess(file_name: &str, text: &str) -> Result<Format, ImportError> {
     let head = head(text);
+    if head.starts_with("DEMANDS ") {
+        return Err(ImportError {
+            line: Some(1),
+            message: "these are demands of REPETITA, which have no network of their own".to_owned(),
+            help: "import the `.graph` file, and give this one with `--demands`".to_owned(),
+        });
+    }
     by_content(head).or_else(|| by_name(file_name)).ok_or_else(|| ImportError {
         line: None,
         message: "the format of this file cannot be told from its content or name".to_owned(),
@@ -126,6 +133,7 @@ mod tests {
         ] {
             assert_eq!(guess(name, text).ok(), wanted, "{name} {text}");
         }
+        assert!(guess("x", "DEMANDS 2\n").unwrap_err().help.contains("--demands"));
         assert!(guess("x", "hello").unwrap_err().help.contains("containerlab|graphml"));
     }
 }

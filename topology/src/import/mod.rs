@@ -179,12 +179,7 @@ pub fn import(
         .collect();
     let interfaces = names::interfaces(given.len(), &ends);
     let loopbacks = fit::loopbacks(&found, &given);
-    let mut invented = std::mem::take(&mut found.invented);
-    invented.extend(renamed_nodes(&mut found, &given));
-    invented.extend(renamed_interfaces(&found, &given, &interfaces));
-    invented.extend(costs.invented.iter().cloned());
-    invented.extend(latencies(&found));
-    invented.extend(addressing(&loopbacks, &given));
+    let invented = invented(&mut found, &given, &interfaces, &costs, &loopbacks);
     let dropped = std::mem::take(&mut found.dropped);
     let zones = names::distinct(found.nodes.iter().filter_map(|node| node.zone.as_deref()), "zone");
     let network = network(&found, file_name);
@@ -287,6 +282,23 @@ fn link_id(link: &FoundLink, given: &[String], interfaces: &[String; 2]) -> Stri
     let mut ends = [0, 1].map(|end| format!("{}:{}", given[link.ends[end]], interfaces[end]));
     ends.sort();
     ends.join("--")
+}
+
+/// All lines of what the source does not say: the reader's own first.
+fn invented(
+    found: &mut Found,
+    given: &[String],
+    interfaces: &[[String; 2]],
+    costs: &cost::Costs,
+    loopbacks: &fit::Loopbacks,
+) -> Vec<String> {
+    let mut lines = std::mem::take(&mut found.invented);
+    lines.extend(renamed_nodes(found, given));
+    lines.extend(renamed_interfaces(found, given, interfaces));
+    lines.extend(costs.invented.iter().cloned());
+    lines.extend(latencies(found));
+    lines.extend(addressing(loopbacks, given));
+    lines
 }
 
 /// A line for each node whose name is not its own; what it was called becomes a label.
