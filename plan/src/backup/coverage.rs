@@ -162,13 +162,11 @@ impl Case<'_> {
         let legs: Vec<_> = towards.field.next_hops(self.from, towards.to).collect();
         let (host, destination) = (NodeIndex(self.from), NodeIndex(towards.to));
         sums.pairs += 1;
-        let weight = 1.0 / legs.len() as f64;
+        let (mut by_lfa, mut by_all, mut possible_links) = (0_u32, 0_u32, 0_u32);
         for leg in &legs {
             let link = LinkIndex(leg.link);
             let possible = !self.bridges[leg.link as usize];
-            if possible {
-                sums.possible += weight;
-            }
+            possible_links += u32::from(possible);
             let others: Vec<Way> =
                 legs.iter().filter(|other| other.link != leg.link).map(|other| Way::over(other)).collect();
             let way = self.backup.as_ref().map(|(kind, way)| (*kind, std::slice::from_ref(way)));
@@ -177,10 +175,8 @@ impl Case<'_> {
                 unprotected.push(Unprotected { host, destination, link, possible });
                 continue;
             };
-            sums.all += weight;
-            if matches!(kind, Kind::Ecmp | Kind::Lfa) {
-                sums.lfa += weight;
-            }
+            by_all += 1;
+            by_lfa += u32::from(matches!(kind, Kind::Ecmp | Kind::Lfa));
             entries.push(Entry {
                 host,
                 destination,
@@ -192,6 +188,12 @@ impl Case<'_> {
                 protects_groups: ways.iter().all(|way| towards.avoids_groups_of(leg.link, way)),
                 overhead_bytes: overhead_bytes(first.segments),
             });
+        }
+        // One division for each pair: what is covered whole counts exactly 1.
+        for (sum, links) in
+            [(&mut sums.lfa, by_lfa), (&mut sums.all, by_all), (&mut sums.possible, possible_links)]
+        {
+            *sum += f64::from(links) / legs.len() as f64;
         }
     }
 }
