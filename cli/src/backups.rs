@@ -48,11 +48,12 @@ fn percent(share: f64) -> String {
 
 fn coverage(document: &BackupsDocument) -> String {
     let coverage = &document.coverage;
+    let rest = if coverage.possible < 1.0 { "; for the rest the failed link is the only way" } else { "" };
     format!(
-        "installed: {} of what one failed link can cut off goes on by itself (equal paths and loop-free alternates)\n\
-         with detours and bypasses: {}; not installed by this version\n\
-         \x20 detours: {} destinations in tables of {} interfaces; bypasses: {} tunnels\n\
-         possible: {}; for the rest the link is the only way",
+        "of all pairs of nodes, after a link on the way failed and before anybody computed:\n\
+         \x20 {:>6} go on by equal paths and loop-free alternates: installed\n\
+         \x20 {:>6} with detours ({} destinations in tables of {} interfaces) and bypasses ({} tunnels): not installed yet\n\
+         \x20 {:>6} are possible{rest}",
         percent(coverage.lfa),
         percent(coverage.all),
         coverage.turn_entries,

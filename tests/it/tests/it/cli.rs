@@ -75,6 +75,8 @@ fn every_offline_verb_ends_with_the_code_of_the_contract() -> Result<()> {
         (vec!["plan", &triangle, &without_c], 3, "max_prefixes_lost", ""),
         (vec!["plan", &triangle, &triangle], 0, "", ""),
         (vec!["plan", &triangle, "--against", "nothing"], 0, "", ""),
+        (vec!["backups", &triangle], 0, "100.0% are possible", ""),
+        (vec!["backups", &line, "--host", "nobody"], 1, "", "nobody"),
         (vec!["program", "a", &triangle], 0, "10.2.0.0/24", ""),
         (vec!["program", "nobody", &triangle], 1, "", "nobody"),
         (vec!["path", "a", "c", &triangle], 0, "a", ""),
@@ -109,6 +111,7 @@ fn json_is_alone_on_standard_output_and_names_its_schema() -> Result<()> {
         (vec!["check", &bad], "ballast.check/v1"),
         (vec!["check", "absent.yaml"], "ballast.check/v1"),
         (vec!["plan", &triangle], "ballast.plan/v1"),
+        (vec!["backups", &triangle], "ballast.backups/v1"),
         (vec!["program", "a", &triangle], "ballast.program/v1"),
         (vec!["path", "a", "c", &triangle], "ballast.paths/v1"),
         (vec!["path", "a", "nobody", &triangle], "ballast.paths/v1"),
@@ -139,10 +142,15 @@ fn no_controller_answers_is_exit_5_and_says_which_were_asked() -> Result<()> {
 
 #[test]
 fn what_people_read_is_reviewed() -> Result<()> {
-    let triangle = file("triangle.yaml");
+    let (triangle, abilene) = (file("triangle.yaml"), file("abilene.yaml"));
     let mut text = String::new();
-    for arguments in [&["plan", &triangle][..], &["program", "a", &triangle], &["path", "a", "c", &triangle]]
-    {
+    for arguments in [
+        &["plan", &triangle][..],
+        &["program", "a", &triangle],
+        &["path", "a", "c", &triangle],
+        &["backups", &abilene],
+        &["backups", &abilene, "--host", "denver"],
+    ] {
         let words: Vec<&str> =
             arguments.iter().map(|word| word.rsplit('/').next().unwrap_or_default()).collect();
         let (code, stdout, _) = code(arguments)?;
