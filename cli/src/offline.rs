@@ -8,6 +8,7 @@ use crate::output::{colour, json, print, say};
 use crate::table::table;
 use crate::violations::judge;
 use plan::load::rate_text;
+use plan::proof::State;
 use plan::{Facts, Network};
 use std::path::Path;
 use std::process::ExitCode;
@@ -129,7 +130,10 @@ fn between(old: Option<&Topology>, new: &Topology) -> rest::PlanDocument {
         running.digests = network.digests_by_host();
         running.networks = old.nodes.iter().map(|node| (node.name.as_str(), network.clone())).collect();
     }
-    document::plan(&running, new, &after, &impact, &guards)
+    let document = document::plan(&running, new, &after, &impact, &guards);
+    let Some((old, before)) = &before else { return document };
+    let state = |topology, network| State { topology, network };
+    document::in_order(document, state(*old, &**before), state(new, &after), &facts)
 }
 
 /// A plan for people.
@@ -153,6 +157,9 @@ pub(crate) fn plan_text(plan: &rest::PlanDocument) -> String {
             step.gate.join(", ")
         ));
     }
+    for proof in &plan.proofs {
+        text.push_str(&proof_text(proof));
+    }
     text.push_str("guards\n");
     for guard in &plan.guards {
         let verdict = if guard.ok { "passes" } else { "REFUSES" };
@@ -162,6 +169,27 @@ pub(crate) fn plan_text(plan: &rest::PlanDocument) -> String {
         text.push_str(&format!("  {from} would not reach {to} any more\n"));
     }
     text + &format!("plan {}", short(&plan.plan_hash))
+}
+
+/// What a person wants to know of a proof: whether it holds, and which hosts change in two goes.
+fn proof_text(proof: &serde_json::Value) -> String {
+    let list = |value: &serde_json::Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
+    let mut text = String::new();
+    for held in list(proof, "held") {
+        let destinations: Vec<String> = list(&held, "destinations").iter().map(word).collect();
+        let (step, host) = (&held["step"], word(&held["host"]));
+        text.push_str(&format!(
+            "  step {step}: {host} keeps its old way to {} for now\n",
+            destinations.join(", ")
+        ));
+    }
+    text + &match (proof["holds"].as_bool(), proof["reason"].as_str()) {
+        (Some(true), _) => {
+            "  checked: in no step a packet can loop, or a pair be cut that both files join\n".to_string()
+        }
+        (_, reason) => format!("  NOT PROVEN: {}\n", reason.unwrap_or("the plan gives no reason")),
+    }
 }
 
 /// The first digits of a digest.

@@ -12,7 +12,9 @@ use plan::explain::Explanation;
 use plan::failures::{Element, Failure};
 use plan::impact::Impact;
 use plan::load::Load;
+use plan::order::{self, OrderedStep};
 use plan::program::METRIC_BACKUP;
+use plan::proof::{self, State};
 use plan::steps::{self, Step};
 use plan::walk::{self, Fate};
 use plan::what_if::Effect;
@@ -412,6 +414,41 @@ pub fn plan(
     }
 }
 
+/// The plan with its steps in an order in which nothing loops or is cut off, and the proof of that, for a change
+/// between two compiled states. `plan_hash` stays the one by which a controller knows the change.
+pub fn in_order(
+    plan: rest::PlanDocument,
+    old: State<'_>,
+    new: State<'_>,
+    facts: &Facts,
+) -> rest::PlanDocument {
+    let ordered = order::order(Some(old), new, facts, &new.topology.safety);
+    let programs: Vec<&[(String, Arc<Program>)]> =
+        ordered.steps.iter().map(|step| step.programs.as_slice()).collect();
+    let verdict = proof::verify(Some(old), &programs, new, facts, &ordered.proof);
+    let step = |step: &OrderedStep| {
+        let hosts = step.programs.iter().map(|(host, _)| host.clone()).collect();
+        let step = Step { hosts, bake_ms: step.bake_ms };
+        rest::PlanStep { gate: gate(&step), hosts: step.hosts }
+    };
+    let held = (1..).zip(&ordered.steps).flat_map(|(number, step)| {
+        let host = move |(host, destinations): &(String, Vec<String>)| {
+            serde_json::json!({ "step": number, "host": host, "destinations": destinations })
+        };
+        step.held.iter().map(host)
+    });
+    let proof = serde_json::json!({
+        "kind": "steps",
+        "holds": verdict.is_ok(),
+        "reason": verdict.err().map(|wrong| wrong.to_string()),
+        "hosts": ordered.proof.hosts,
+        "witnesses": ordered.proof.witnesses,
+        "held": held.collect::<Vec<_>>(),
+        "unproven": ordered.unproven,
+    });
+    rest::PlanDocument { steps: ordered.steps.iter().map(step).collect(), proofs: vec![proof], ..plan }
+}
+
 fn plan_host(host: &str, digest: Digest, running: &Running<'_>, new: &Network) -> rest::PlanHost {
     let objects = |network: &Network| {
         network.host(host).map(|(program, _)| Objects::of(program, &network.table)).unwrap_or_default()
@@ -499,6 +536,27 @@ mod tests {
         let running = Running { digests: network.digests_by_host(), networks };
         let again = plan(&running, &topology, &network, &Impact::default(), &[]);
         assert_eq!((again.hosts.len(), again.steps.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_plan_in_order_says_that_its_steps_are_checked() {
+        let (topology, network) = line();
+        let mut changed = topology.clone();
+        changed.links[0].ends[0].cost = 20;
+        changed.links.remove(1);
+        let after = plan::compile(&changed, &Facts::default());
+        let running = Running { digests: network.digests_by_host(), ..Running::default() };
+        let document = plan(&running, &changed, &after, &Impact::default(), &[]);
+        let state = |topology, network| State { topology, network };
+        let (old, new) = (state(&topology, &network), state(&changed, &after));
+        let ordered = in_order(document.clone(), old, new, &Facts::default());
+        let mut hosts: Vec<&String> = ordered.steps.iter().flat_map(|step| &step.hosts).collect();
+        hosts.sort();
+        assert_eq!(hosts, document.hosts.iter().map(|host| &host.name).collect::<Vec<_>>());
+        assert!(ordered.steps.iter().all(|step| step.gate == ["ack", "bake 10s"]), "{:?}", ordered.steps);
+        assert_eq!(ordered.proofs[0]["holds"], true);
+        assert_eq!(ordered.proofs[0]["reason"], serde_json::Value::Null);
+        assert_eq!(ordered.plan_hash, document.plan_hash);
     }
 
     #[test]

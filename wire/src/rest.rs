@@ -580,7 +580,9 @@ pub struct PlanDocument {
     pub guards: Vec<Guard>,
     /// Steps.
     pub steps: Vec<PlanStep>,
-    /// Proofs; this version proves nothing and says so by an empty list.
+    /// Offline, one of kind `steps`: `holds` when the independent checker accepts the steps, else `reason`;
+    /// `hosts` and `witnesses` (orders of hosts per destination), `held` (hosts that get an intermediate
+    /// program) and `unproven`. A controller proves nothing and says so by an empty list.
     pub proofs: Vec<serde_json::Value>,
 }
 
