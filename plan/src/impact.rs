@@ -4,6 +4,7 @@
 
 use crate::forwarding::Forwarding;
 use crate::{Facts, Network};
+use ipnetwork::IpNetwork;
 use std::collections::BTreeSet;
 use topology::Topology;
 
@@ -14,6 +15,10 @@ pub struct Impact {
     pub prefixes_lost: Vec<String>,
     /// Prefixes before.
     pub prefixes_before: usize,
+    /// Of those that were lost, how many were no loopbacks.
+    pub behind_lost: usize,
+    /// Prefixes before that were no loopbacks.
+    pub behind_before: usize,
     /// Nodes that are gone, sorted.
     pub nodes_lost: Vec<String>,
     /// Nodes before.
@@ -46,7 +51,15 @@ pub fn impact(old: Option<(&Topology, &Facts, &Network)>, new: (&Topology, &Fact
     };
     let prefixes: BTreeSet<_> = network.table.entries.iter().map(|(prefix, _)| prefix).collect();
     let gone = old_network.table.entries.iter().filter(|(prefix, _)| !prefixes.contains(prefix));
-    let mut prefixes_lost: Vec<String> = gone.map(|(prefix, _)| prefix.to_string()).collect();
+    let gone: Vec<IpNetwork> = gone.map(|(prefix, _)| *prefix).collect();
+    let loopbacks: BTreeSet<IpNetwork> = old_topology
+        .nodes
+        .iter()
+        .flat_map(|node| &node.loopbacks)
+        .map(|address| IpNetwork::from(*address))
+        .collect();
+    let behind = |prefix: &&IpNetwork| !loopbacks.contains(*prefix);
+    let mut prefixes_lost: Vec<String> = gone.iter().map(ToString::to_string).collect();
     prefixes_lost.sort_unstable();
     let nodes = old_topology.nodes.iter().map(|node| &node.name);
     let programs = network.programs.iter().zip(&network.digests);
@@ -56,6 +69,8 @@ pub fn impact(old: Option<(&Topology, &Facts, &Network)>, new: (&Topology, &Fact
     Impact {
         prefixes_lost,
         prefixes_before: old_network.table.entries.len(),
+        behind_lost: gone.iter().filter(behind).count(),
+        behind_before: old_network.table.entries.iter().map(|(prefix, _)| prefix).filter(behind).count(),
         nodes_lost: nodes.filter(|name| topology.node_index(name).is_none()).cloned().collect(),
         nodes_before: old_topology.nodes.len(),
         hosts_changed: changed.map(|(program, _)| program.host.clone()).collect(),
@@ -89,7 +104,7 @@ fn pairs_lost(
 /// Judges an impact by the new topology's own safety budget.
 ///
 /// `every_prefix_gone` and `every_node_gone` refuse what no budget can allow: a change after which nothing
-/// of what was there is left.
+/// of what was there is left. Loopbacks go with their nodes and are no prefixes to the former.
 pub fn guards(impact: &Impact, safety: &topology::Safety) -> Vec<Verdict> {
     let verdict = |guard, value: usize, limit: usize| Verdict {
         guard,
@@ -100,7 +115,7 @@ pub fn guards(impact: &Impact, safety: &topology::Safety) -> Vec<Verdict> {
     let (prefixes, nodes) = (impact.prefixes_lost.len(), impact.nodes_lost.len());
     vec![
         verdict("max_prefixes_lost", prefixes, safety.max_prefixes_lost.of(impact.prefixes_before)),
-        verdict("every_prefix_gone", prefixes, impact.prefixes_before.saturating_sub(1)),
+        verdict("every_prefix_gone", impact.behind_lost, impact.behind_before.saturating_sub(1)),
         verdict("every_node_gone", nodes, impact.nodes_before.saturating_sub(1)),
     ]
 }
@@ -140,7 +155,7 @@ mod tests {
     #[test]
     fn the_same_topology_changes_nothing() {
         let impact = impact_of("a-b 1, b-c 1", "a-b 1, b-c 1");
-        let expected = Impact { prefixes_before: 9, nodes_before: 3, ..Impact::default() };
+        let expected = Impact { prefixes_before: 9, behind_before: 3, nodes_before: 3, ..Impact::default() };
         assert_eq!(impact, expected);
     }
 
@@ -153,7 +168,7 @@ mod tests {
         assert!(impact.pairs_lost.is_empty());
         assert_eq!(
             verdicts(&impact, Share::Percent(33)),
-            ["max_prefixes_lost 3/2 false", "every_prefix_gone 3/8 true", "every_node_gone 1/2 true"]
+            ["max_prefixes_lost 3/2 false", "every_prefix_gone 1/2 true", "every_node_gone 1/2 true"]
         );
         assert_eq!(verdicts(&impact, Share::Percent(34))[0], "max_prefixes_lost 3/3 true");
         assert_eq!(verdicts(&impact, Share::Count(3))[0], "max_prefixes_lost 3/3 true");
@@ -173,11 +188,11 @@ mod tests {
         let impact = impact_of("a-b 1", "x-y 1");
         assert_eq!(
             verdicts(&impact, Share::Percent(100)),
-            ["max_prefixes_lost 0/6 true", "every_prefix_gone 0/5 true", "every_node_gone 2/1 false"]
+            ["max_prefixes_lost 0/6 true", "every_prefix_gone 0/1 true", "every_node_gone 2/1 false"]
         );
+        // The nodes stay, with their loopbacks: nothing behind them is reached any more.
         let mut emptied = topology("a-b 1");
         for node in &mut emptied.nodes {
-            node.loopbacks.clear();
             node.prefixes.clear();
         }
         let old = topology("a-b 1");
@@ -186,7 +201,7 @@ mod tests {
         let impact = super::impact(Some((&old, &facts, &before)), (&emptied, &facts, &after));
         assert_eq!(
             verdicts(&impact, Share::Percent(100)),
-            ["max_prefixes_lost 6/6 true", "every_prefix_gone 6/5 false", "every_node_gone 0/1 true"]
+            ["max_prefixes_lost 2/6 true", "every_prefix_gone 2/1 false", "every_node_gone 0/1 true"]
         );
     }
 
