@@ -278,6 +278,47 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Lets it happen; gives the programs afterwards.
+fn happen(event: Event, topology: &mut Topology, facts: &mut Facts, old_network: &Network) -> Network {
+    let links = topology.links.len();
+    match event {
+        Event::Down(at) => {
+            facts.links_down.insert(topology.links[at % links].id.clone());
+            compile(topology, facts)
+        }
+        Event::Up(at) => {
+            facts.links_down.remove(&topology.links[at % links].id);
+            compile(topology, facts)
+        }
+        Event::Cost(at, cost) => {
+            topology.links[at % links].ends[0].cost = cost;
+            topology.links[at % links].mtu_bytes = Some(1300 + 100 * cost);
+            compile(topology, facts)
+        }
+        Event::Remove(at) => {
+            topology.links.remove(at % links);
+            compile(topology, facts)
+        }
+        Event::Uplink(at) => {
+            let name = ["n2:up0", "n6:up0"][at].to_string();
+            if !facts.links_down.remove(&name) {
+                facts.links_down.insert(name);
+            }
+            compile(topology, facts)
+        }
+        Event::Break(host, to, over) if host != to && host != over => {
+            let mut network = old_network.clone();
+            let name = |node: usize| format!("n{node}");
+            let class = network.table.classes.iter().find(|class| class.name == name(over)).unwrap().id;
+            let routed = !network.programs[host].class_routes(class).is_empty();
+            let over = Some(name(over)).filter(|_| routed);
+            rerouted(topology, &mut network, &name(host), &name(to), over.as_deref());
+            network
+        }
+        Event::Break(..) => old_network.clone(),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -311,43 +352,7 @@ proptest! {
         let mut checked = Checked::new(State { topology: &topology, facts: &facts, network: &network, dead: None });
         for event in events {
             let (old_topology, old_facts, old_network) = (topology.clone(), facts.clone(), network);
-            let links = topology.links.len();
-            network = match event {
-                Event::Down(at) => {
-                    facts.links_down.insert(topology.links[at % links].id.clone());
-                    compile(&topology, &facts)
-                }
-                Event::Up(at) => {
-                    facts.links_down.remove(&topology.links[at % links].id);
-                    compile(&topology, &facts)
-                }
-                Event::Cost(at, cost) => {
-                    topology.links[at % links].ends[0].cost = cost;
-                    topology.links[at % links].mtu_bytes = Some(1300 + 100 * cost);
-                    compile(&topology, &facts)
-                }
-                Event::Remove(at) => {
-                    topology.links.remove(at % links);
-                    compile(&topology, &facts)
-                }
-                Event::Uplink(at) => {
-                    let name = ["n2:up0", "n6:up0"][at].to_string();
-                    if !facts.links_down.remove(&name) {
-                        facts.links_down.insert(name);
-                    }
-                    compile(&topology, &facts)
-                }
-                Event::Break(host, to, over) if host != to && host != over => {
-                    let mut network = old_network.clone();
-                    let name = |node: usize| format!("n{node}");
-                    let class = network.table.classes.iter().find(|class| class.name == name(over)).unwrap().id;
-                    let routed = !network.programs[host].class_routes(class).is_empty();
-                    let over = Some(name(over)).filter(|_| routed);
-                    rerouted(&topology, &mut network, &name(host), &name(to), over.as_deref());
-                    network
-                }
-                Event::Break(..) => old_network.clone(),
-            };
+            network = happen(event, &mut topology, &mut facts, &old_network);
             let old = State { topology: &old_topology, facts: &old_facts, network: &old_network, dead: None };
             let new = State { topology: &topology, facts: &facts, network: &network, dead: None };
             checked = checked.follow(old, new);

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-fn file(name: &str) -> String {
+pub(crate) fn file(name: &str) -> String {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../topology/files").join(name).display().to_string()
 }
 
@@ -19,7 +19,7 @@ fn ballast(arguments: &[&str]) -> Result<Output> {
     Ok(command.args(arguments).env("NO_COLOR", "1").output()?)
 }
 
-fn code(arguments: &[&str]) -> Result<(i32, String, String)> {
+pub(crate) fn code(arguments: &[&str]) -> Result<(i32, String, String)> {
     let output = ballast(arguments)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok((output.status.code().context("it was killed")?, text(&output.stdout), text(&output.stderr)))

@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use topology::import::{CostRule, Format, Options, import};
 use topology::{Demand, Direction, LinkIndex, NodeIndex, Topology};
 
 /// Where the data are when the variable is not set, from this package.
@@ -38,11 +39,9 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// A link between nodes by number, with what it costs each way.
+/// A link between nodes by number.
 struct Edge {
     ends: [usize; 2],
-    costs: [u32; 2],
-    capacity_bps: Option<u64>,
 }
 
 /// Reads the network back from a topology file of its own; gives the position of each edge's link, too.
@@ -60,15 +59,8 @@ fn network(nodes: usize, edges: &[Edge]) -> (Topology, Vec<LinkIndex>) {
             used[node] += 1;
             format!("{}:e{}", name(node), used[node])
         });
-        let [from, to] = edge.ends.map(name);
-        let [there, back] = edge.costs;
-        let capacity = edge.capacity_bps.map_or(String::new(), |bps| format!(", capacity: {bps}bps"));
         let [a, b] = &ends;
-        writeln!(
-            text,
-            "  - {{endpoints: ['{a}', '{b}'], cost: {{{from}: {there}, {to}: {back}}}{capacity}}}"
-        )
-        .unwrap();
+        writeln!(text, "  - {{endpoints: ['{a}', '{b}'], cost: 1}}").unwrap();
         ends.sort();
         ids.push(ends.join("--"));
     }
@@ -108,11 +100,8 @@ fn loads_are_those_that_topohub_publishes() {
             .collect();
         let of_text = |id: &str| position.get(id).or_else(|| position.get(&format!("\"{id}\""))).copied();
         let listed = document["edges"].as_array().unwrap();
-        let edge = |edge: &Value| Edge {
-            ends: ["source", "target"].map(|end| position[&edge[end].to_string()]),
-            costs: [1, 1],
-            capacity_bps: None,
-        };
+        let edge =
+            |edge: &Value| Edge { ends: ["source", "target"].map(|end| position[&edge[end].to_string()]) };
         let edges: Vec<Edge> = listed.iter().map(edge).collect();
         let (topology, links) = network(position.len(), &edges);
         let compiled = plan::compile(&topology, &Facts::default());
@@ -159,31 +148,6 @@ fn loads_are_those_that_topohub_publishes() {
     assert!(cases > 0 && disagreements.is_empty(), "{}", disagreements.join("\n"));
 }
 
-/// The lines of a table after its heading, as words.
-fn rows<'t>(text: &'t str, heading: &'t str) -> impl Iterator<Item = Vec<&'t str>> {
-    let after = text.lines().skip_while(move |line| !line.starts_with(heading)).skip(2);
-    after.take_while(|line| !line.trim().is_empty()).map(|line| line.split_whitespace().collect())
-}
-
-/// A REPETITA graph: directed edges with weight and kbit/s, paired with their opposite in order.
-fn repetita(text: &str) -> (usize, Vec<Edge>) {
-    let mut edges: Vec<Edge> = Vec::new();
-    let mut open: BTreeMap<[usize; 2], Vec<usize>> = BTreeMap::new();
-    for row in rows(text, "EDGES") {
-        let ends = [row[1], row[2]].map(|node| node.parse().unwrap());
-        let weight = row[3].parse().unwrap();
-        let opposite = open.get_mut(&[ends[1], ends[0]]).filter(|waiting| !waiting.is_empty());
-        if let Some(waiting) = opposite {
-            edges[waiting.remove(0)].costs[1] = weight;
-        } else {
-            open.entry(ends).or_default().push(edges.len());
-            let capacity_bps = Some(row[4].parse::<u64>().unwrap() * 1_000);
-            edges.push(Edge { ends, costs: [weight, 0], capacity_bps });
-        }
-    }
-    (rows(text, "NODES").count(), edges)
-}
-
 #[test]
 fn the_greatest_link_use_is_the_one_computed_for_every_repetita_matrix() {
     let Some(folder) = data("repetita") else { return };
@@ -192,17 +156,15 @@ fn the_greatest_link_use_is_the_one_computed_for_every_repetita_matrix() {
     for line in expected.lines().skip(1) {
         let columns: Vec<&str> = line.split('\t').collect();
         let matrix = columns[0];
-        let graph = matrix.trim_end_matches(".demands").trim_end_matches(|c: char| c.is_ascii_digit());
-        let named = [format!("{}.graph", graph.trim_end_matches('.')), matrix.replace(".demands", ".graph")];
+        let stem = matrix.trim_end_matches(".demands").trim_end_matches(|c: char| c.is_ascii_digit());
+        let named = [format!("{}.graph", stem.trim_end_matches('.')), matrix.replace(".demands", ".graph")];
         let graph = named.iter().map(|name| folder.join(name)).find(|path| path.exists()).unwrap();
-        let (nodes, edges) = repetita(&std::fs::read_to_string(graph).unwrap());
-        let (topology, _) = network(nodes, &edges);
+        let options = Options { format: Some(Format::Repetita), cost: Some(CostRule::Source) };
+        let imported = import("x.graph", &std::fs::read(graph).unwrap(), None, options).unwrap();
+        let topology = topology::read("x.yaml", imported.text.as_bytes()).topology.unwrap();
         let compiled = plan::compile(&topology, &Facts::default());
         let matrix_text = std::fs::read_to_string(folder.join(matrix)).unwrap();
-        let number = |text: &str| text.parse::<usize>().unwrap();
-        let demands: Vec<Demand> = rows(&matrix_text, "DEMANDS")
-            .map(|row| demand(number(row[1]), number(row[2]), row[3].parse::<u64>().unwrap() * 1_000))
-            .collect();
+        let demands = plan::demands::read(&topology, &matrix_text).unwrap();
         let found = load(&topology, &Facts::default(), &compiled, Demands::Listed(&demands));
         let (found, wanted) = (found.max_utilisation(&topology).unwrap(), columns[5].parse::<f64>().unwrap());
         cases += 1;
