@@ -13,10 +13,12 @@ mod bypasses;
 mod coverage;
 mod detours;
 mod faults;
+mod follow;
 
 pub(crate) use alternates::alternates;
 pub use coverage::{Coverage, Entry, Kind, Unprotected, coverage};
 pub(crate) use faults::Risks;
+pub(crate) use follow::{Choice, Marks, follow};
 
 #[cfg(test)]
 mod tests;

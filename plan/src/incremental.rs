@@ -7,7 +7,7 @@
 
 use crate::backup::Risks;
 use crate::graph::Graph;
-use crate::network::{Backups, Build, Destinations, Network};
+use crate::network::{Backups, Build, Destinations, Network, Touched};
 use crate::origins::{self, Destination};
 use crate::paths::{Paths, UNREACHABLE};
 use crate::program::Settings;
@@ -90,6 +90,12 @@ impl Incremental {
                 self.all_destinations = destinations;
                 stale.extend(0..new.nodes.len() as u32);
             }
+            // Weights of groups follow capacities.
+            let capacities =
+                |of: &Topology| of.links.iter().map(|link| link.capacity_bps).collect::<Vec<_>>();
+            if old.weigh_by_capacity != new.weigh_by_capacity || capacities(&old) != capacities(new) {
+                stale.extend(0..new.nodes.len() as u32);
+            }
             let risks = Risks::new(new);
             same_risks = std::mem::replace(&mut self.risks, risks) == self.risks;
             let new_settings = settings::settings(new);
@@ -125,18 +131,24 @@ impl Incremental {
     /// Brings paths and backups up to date; gives the hosts that this touches.
     fn follow_paths(&mut self, same_risks: bool) -> Vec<u32> {
         let before = self.paths.living().graph.clone();
+        let was_cut = self.paths.is_cut();
         let changed = self.paths.update(&self.topology, &self.facts, self.cores);
         let nodes = self.topology.nodes.len();
-        let everything = vec![true; nodes];
         let Some(changed) = changed else {
-            self.backups.update(&self.paths, &self.risks, &everything, self.cores);
+            self.backups.update(&self.paths, &self.risks, &Touched::everything(nodes), self.cores);
             return (0..nodes as u32).collect();
         };
         let lines = changed_lines(&before, &self.paths.living().graph);
-        let stale =
-            if same_risks { stale_destinations(&self.paths, &before, &changed, &lines) } else { everything };
+        let mut work = Touched::everything(nodes);
+        if same_risks {
+            work.stale = stale_destinations(&self.paths, &before, &changed, &lines);
+            if !was_cut && !self.paths.is_cut() && !self.risks.has_groups() {
+                work.nodes = Some(nodes_by_destination(nodes, &changed));
+                work.near = near_hosts(&before, &self.paths.living().graph, &changed, &lines);
+            }
+        }
         let mut touched: Vec<u32> =
-            self.backups.update(&self.paths, &self.risks, &stale, self.cores).into_iter().collect();
+            self.backups.update(&self.paths, &self.risks, &work, self.cores).into_iter().collect();
         touched.extend(changed.iter().filter(|pair| pair.next_hops).map(|pair| pair.from));
         let ends = lines.iter().flat_map(|link| self.topology.links[*link as usize].ends.iter());
         touched.extend(ends.map(|end| end.node.0));
@@ -237,6 +249,28 @@ fn stale_destinations(paths: &Paths, before: &Graph, changed: &[Changed], lines:
         }
     }
     stale
+}
+
+fn nodes_by_destination(nodes: usize, changed: &[Changed]) -> Vec<Vec<u32>> {
+    let mut by_destination = vec![Vec::new(); nodes];
+    for pair in changed {
+        by_destination[pair.to as usize].push(pair.from);
+    }
+    by_destination
+}
+
+/// Hosts with another link, or with another distance from a neighbour of theirs to themselves or to another neighbour.
+fn near_hosts(before: &Graph, now: &Graph, changed: &[Changed], lines: &[u32]) -> Vec<u32> {
+    let ends = lines.iter().map(|link| &now.lines()[*link as usize]).flat_map(|line| [line.a, line.b]);
+    let mut near: BTreeSet<u32> = ends.collect();
+    for graph in [before, now] {
+        let neighbours = |node: u32| graph.edges(NodeIndex(node)).iter().map(|edge| edge.to);
+        for pair in changed {
+            near.extend(neighbours(pair.from).filter(|host| *host == pair.to));
+            near.extend(neighbours(pair.from).filter(|host| neighbours(*host).any(|next| next == pair.to)));
+        }
+    }
+    near.into_iter().collect()
 }
 
 #[cfg(test)]

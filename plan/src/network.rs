@@ -1,6 +1,6 @@
 //! Compiling: a topology and the facts about it to one program per host.
 
-use crate::backup::Risks;
+use crate::backup::{Choice, Marks, Risks};
 use crate::origins::{self, Destination, Leg, Origin};
 use crate::paths::Paths;
 use crate::program::{
@@ -115,60 +115,78 @@ impl Destinations {
     }
 }
 
-/// The link of every host's backup towards every destination.
+/// Every host's backup towards every destination.
 pub(crate) struct Backups {
     nodes: usize,
-    /// `links[to * nodes + from]`, or [`NO_BACKUP`].
-    links: Vec<u32>,
+    /// `choices[to * nodes + from]`.
+    choices: Vec<Choice>,
 }
 
-/// Not a link's position: a topology has fewer links.
-const NO_BACKUP: u32 = u32::MAX;
+/// What a change may have done to backups.
+pub(crate) struct Touched {
+    /// By destination: whether a backup towards it may be another one.
+    pub(crate) stale: Vec<bool>,
+    /// By destination: nodes whose distance or next hops changed. `None`: choose anew.
+    pub(crate) nodes: Option<Vec<Vec<u32>>>,
+    /// Hosts with other links or other distances between their neighbours.
+    pub(crate) near: Vec<u32>,
+}
+
+impl Touched {
+    pub(crate) fn everything(nodes: usize) -> Touched {
+        Touched { stale: vec![true; nodes], nodes: None, near: Vec::new() }
+    }
+}
 
 impl Backups {
     pub(crate) fn new(paths: &Paths, risks: &Risks, cores: Cores) -> Backups {
         let nodes = risks.nodes();
-        let mut backups = Backups { nodes, links: vec![NO_BACKUP; nodes * nodes] };
-        backups.update(paths, risks, &vec![true; nodes], cores);
+        let mut backups = Backups { nodes, choices: vec![Choice::NONE; nodes * nodes] };
+        backups.update(paths, risks, &Touched::everything(nodes), cores);
         backups
     }
 
-    /// Chooses again towards the destinations that are `stale`; gives the hosts that have another backup towards one
-    /// of them, sorted.
+    /// Chooses again where a change may have touched; gives the hosts that have another backup somewhere.
     pub(crate) fn update(
         &mut self,
         paths: &Paths,
         risks: &Risks,
-        stale: &[bool],
+        touched: &Touched,
         cores: Cores,
     ) -> BTreeSet<u32> {
-        let towards = |(to, links): (usize, &mut [u32])| {
-            let mut changed = Vec::new();
-            if stale[to] {
-                let alternates = backup::alternates(paths, risks, to as u32);
-                for (from, (link, alternate)) in (0..).zip(links.iter_mut().zip(alternates)) {
-                    let new = alternate.unwrap_or(NO_BACKUP);
-                    if std::mem::replace(link, new) != new {
-                        changed.push(from);
-                    }
-                }
+        let nodes = self.nodes;
+        let towards = |marks: &mut Marks, (to, choices): (usize, &mut [Choice])| match &touched.nodes {
+            _ if !touched.stale[to] => Vec::new(),
+            Some(nodes) => {
+                let field = paths.living();
+                backup::follow(field, risks, to as u32, &nodes[to], &touched.near, choices, marks)
             }
-            changed
+            None => {
+                let new = backup::alternates(paths, risks, to as u32);
+                let pairs = (0_u32..).zip(choices.iter_mut().zip(new));
+                let other = pairs.filter_map(|(from, (choice, new))| {
+                    (std::mem::replace(choice, new).link() != new.link()).then_some(from)
+                });
+                other.collect()
+            }
         };
-        let rows = self.nodes.max(1);
+        let columns = nodes.max(1);
         match cores {
-            Cores::One => self.links.chunks_mut(rows).enumerate().flat_map(towards).collect(),
+            Cores::One => {
+                let mut marks = Marks::new(nodes);
+                let columns = self.choices.chunks_mut(columns).enumerate();
+                columns.flat_map(|column| towards(&mut marks, column)).collect()
+            }
             Cores::All => {
-                let columns = self.links.par_chunks_mut(rows).enumerate();
-                let changed: Vec<Vec<u32>> = columns.map(towards).collect();
+                let columns = self.choices.par_chunks_mut(columns).enumerate();
+                let changed: Vec<Vec<u32>> = columns.map_init(|| Marks::new(nodes), towards).collect();
                 changed.into_iter().flatten().collect()
             }
         }
     }
 
     fn link(&self, from: u32, to: u32) -> Option<u32> {
-        let link = self.links[to as usize * self.nodes + from as usize];
-        (link != NO_BACKUP).then_some(link)
+        self.choices[to as usize * self.nodes + from as usize].link()
     }
 }
 

@@ -100,6 +100,11 @@ impl Paths {
         changed.filter(|_| same_costs)
     }
 
+    /// Whether facts cut some node off.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.without_facts.is_some()
+    }
+
     /// The graph and distances of the living links.
     pub(crate) fn living(&self) -> &Field {
         &self.living

@@ -4,6 +4,7 @@
 //! is no alternate (its section 3.5: overloaded routers), nor is one behind a drained link.
 
 use super::faults::{Risks, Towards, Way};
+use super::follow::Choice;
 use crate::graph::Edge;
 use crate::paths::{Field, Paths, UNREACHABLE};
 use std::cmp::Reverse;
@@ -31,10 +32,10 @@ impl Rank {
     }
 }
 
-/// The alternate of every host towards `to`, as the link that it leaves by. None for a host with several next
+/// The alternate of every host towards `to`. None for a host with several next
 /// hops, or whose next hop lies over a link that facts call down.
-pub(crate) fn alternates(paths: &Paths, risks: &Risks, to: u32) -> Vec<Option<u32>> {
-    let mut links = vec![None; risks.nodes()];
+pub(crate) fn alternates(paths: &Paths, risks: &Risks, to: u32) -> Vec<Choice> {
+    let mut choices = vec![Choice::NONE; risks.nodes()];
     let mut hosts: Vec<(u32, &Field)> = (0..risks.nodes() as u32)
         .filter(|from| *from != to)
         .filter_map(|from| paths.field(from, to).map(|field| (from, field)))
@@ -44,44 +45,73 @@ pub(crate) fn alternates(paths: &Paths, risks: &Risks, to: u32) -> Vec<Option<u3
         let (side, rest) = hosts.into_iter().partition(|(_, other)| std::ptr::eq(*other, field));
         hosts = rest;
         let mut towards = Towards::new(field, risks, to);
-        choose(&mut towards, side.into_iter().map(|(from, _)| from), |edge| paths.is_down(edge));
-        for (link, way) in links.iter_mut().zip(towards.ways) {
-            *link = link.or(way.map(|way| way.link));
+        let hosts: Vec<u32> = side.into_iter().map(|(from, _)| from).collect();
+        let risky = choose(&mut towards, hosts.iter().copied(), |edge| paths.is_down(edge));
+        for host in hosts {
+            let link = towards.ways[host as usize].as_ref().map(|way| way.link);
+            choices[host as usize] = Choice::new(link, risky.binary_search(&host).is_ok());
         }
     }
-    links
+    choices
 }
 
-/// Chooses among the neighbours of each host; `is_down` says for which primaries there is no choice.
+/// What a host's best alternate comes to, before other hosts' choices are looked at.
+pub(crate) enum First<'a> {
+    /// It makes no loop whatever others choose.
+    Taken(&'a Edge),
+    /// It has alternates, but the best could be part of a loop.
+    Risky,
+    /// It has none.
+    Nothing,
+}
+
+/// The first choice of `from`.
+pub(crate) fn first_choice<'a>(towards: &Towards<'a>, from: u32, primary: &Edge) -> First<'a> {
+    match candidates(towards, from, primary).min_by_key(|(rank, _)| *rank) {
+        Some((rank, edge)) if rank.downstream.0 || rank.avoids_faults(primary, towards.to) => {
+            First::Taken(edge)
+        }
+        Some(_) => First::Risky,
+        None => First::Nothing,
+    }
+}
+
+/// All alternates of `from`, the best first, with whether they make no loop whatever others choose.
+pub(crate) fn safe_alternates<'a>(towards: &Towards<'a>, from: u32, primary: &Edge) -> Vec<(bool, &'a Edge)> {
+    let mut ranked: Vec<(Rank, &Edge)> = candidates(towards, from, primary).collect();
+    ranked.sort_unstable_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(rank, edge)| (rank.avoids_faults(primary, towards.to), edge)).collect()
+}
+
+/// Chooses among the neighbours of each host; `is_down` says for which primaries there is no choice. Gives the risky
+/// hosts, sorted when `hosts` are.
 ///
 /// First everybody takes its best alternate if that avoids all faults or is downstream: along downstream
-/// alternates and next hops distances fall, so these make no loop. The others follow in the order of nodes:
-/// each takes its best alternate that no fault leads back, given what was chosen before, or none.
+/// alternates and next hops distances fall, so these make no loop. The others are *risky* and follow in the order of
+/// nodes: each takes its best alternate that no fault leads back, given what was chosen before, or none.
 pub(crate) fn choose(
     towards: &mut Towards<'_>,
     hosts: impl Iterator<Item = u32>,
     is_down: impl Fn(&Edge) -> bool,
-) {
+) -> Vec<u32> {
     let mut risky = Vec::new();
     for from in hosts {
         let Some(primary) = towards.only_next_hop(from).filter(|primary| !is_down(primary)) else { continue };
-        let best = candidates(towards, from, primary).min_by_key(|(rank, _)| *rank);
-        match best {
-            Some((rank, edge)) if rank.downstream.0 || rank.avoids_faults(primary, towards.to) => {
-                towards.ways[from as usize] = Some(Way::over(edge));
-            }
-            Some(_) => risky.push((from, primary)),
-            None => {}
+        match first_choice(towards, from, primary) {
+            First::Taken(edge) => towards.ways[from as usize] = Some(Way::over(edge)),
+            First::Risky => risky.push((from, primary)),
+            First::Nothing => {}
         }
     }
-    for (from, primary) in risky {
-        let mut ranked: Vec<(Rank, &Edge)> = candidates(towards, from, primary).collect();
-        ranked.sort_unstable_by_key(|(rank, _)| *rank);
-        let found = ranked.into_iter().find(|(rank, edge)| {
-            rank.avoids_faults(primary, towards.to) || !towards.comes_back(from, primary, &Way::over(edge))
-        });
+    for (from, primary) in risky.iter().copied() {
+        let ranked = safe_alternates(towards, from, primary);
+        let is_kept = |(is_safe, edge): &(bool, &Edge)| {
+            *is_safe || !towards.comes_back(from, primary, &Way::over(edge))
+        };
+        let found = ranked.into_iter().find(is_kept);
         towards.ways[from as usize] = found.map(|(_, edge)| Way::over(edge));
     }
+    risky.into_iter().map(|(from, _)| from).collect()
 }
 
 /// The loop-free alternates of `from`: neighbours N over other links with

@@ -77,6 +77,11 @@ impl Risks {
         }
     }
 
+    /// Whether any links share a risk.
+    pub(crate) fn has_groups(&self) -> bool {
+        self.words > 0
+    }
+
     /// Number of nodes.
     pub(crate) fn nodes(&self) -> usize {
         self.drained_nodes.len()
@@ -152,6 +157,16 @@ impl<'a> Towards<'a> {
             towards.touch();
         }
         towards
+    }
+
+    /// For looking at one host at a time: no ways, and no risk groups.
+    pub(crate) fn without_ways(field: &'a Field, risks: &'a Risks, to: u32) -> Towards<'a> {
+        Towards { field, risks, to, ways: Vec::new(), touched: Vec::new(), seen: Vec::new(), search: 0 }
+    }
+
+    /// Whether a shortest path of `node` passes `other`.
+    pub(crate) fn passes(&self, node: u32, other: u32) -> bool {
+        self.meets(Fault::Node(other), node)
     }
 
     /// Fills `touched`, the nearest nodes first: each has its own links' groups and those of its next hops.

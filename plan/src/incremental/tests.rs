@@ -13,27 +13,33 @@ type Event = (u8, usize, u32);
 
 fn networks() -> impl Strategy<Value = Topology> {
     let link = (0..12_usize, 0..12_usize, 1..6_u32, 1..6_u32);
-    (prop::collection::vec(link, 4..28), any::<u16>(), any::<bool>()).prop_map(|(links, bits, shared)| {
-        let links = links.into_iter().filter(|(a, b, _, _)| a != b);
-        let mut entries: Vec<String> = NAMES[..3].iter().map(|name| name.to_string()).collect();
-        entries.extend(links.map(|(a, b, there, back)| format!("{}-{} {there}/{back}", NAMES[a], NAMES[b])));
-        let mut topology = topology(&entries.join(", "));
-        for (at, link) in topology.links.iter_mut().enumerate().filter(|(at, _)| bits >> (at % 16) & 1 == 1) {
-            link.srlgs = vec![format!("duct-{}", at % 3)];
-        }
-        if shared {
-            topology.nodes[1].prefixes = topology.nodes[0].prefixes.clone();
-            topology.external.push(External {
-                node: NodeIndex(0),
-                interface: "up0".to_string(),
-                next_hop: "192.0.2.1".parse().unwrap(),
-                prefixes: vec!["0.0.0.0/0".parse().unwrap()],
-                line: 0,
-            });
-            topology.external.push(External { node: NodeIndex(2), ..topology.external[0].clone() });
-        }
-        topology
-    })
+    (prop::collection::vec(link, 4..36), any::<u16>(), any::<bool>(), any::<bool>()).prop_map(
+        |(links, bits, shared, risks)| {
+            let links = links.into_iter().filter(|(a, b, _, _)| a != b);
+            let mut entries: Vec<String> = NAMES[..3].iter().map(|name| name.to_string()).collect();
+            entries
+                .extend(links.map(|(a, b, there, back)| format!("{}-{} {there}/{back}", NAMES[a], NAMES[b])));
+            let mut topology = topology(&entries.join(", "));
+            for (at, link) in
+                topology.links.iter_mut().enumerate().filter(|(at, _)| risks && bits >> (at % 16) & 1 == 1)
+            {
+                link.srlgs = vec![format!("duct-{}", at % 3)];
+            }
+            topology.weigh_by_capacity = shared;
+            if shared {
+                topology.nodes[1].prefixes = topology.nodes[0].prefixes.clone();
+                topology.external.push(External {
+                    node: NodeIndex(0),
+                    interface: "up0".to_string(),
+                    next_hop: "192.0.2.1".parse().unwrap(),
+                    prefixes: vec!["0.0.0.0/0".parse().unwrap()],
+                    line: 0,
+                });
+                topology.external.push(External { node: NodeIndex(2), ..topology.external[0].clone() });
+            }
+            topology
+        },
+    )
 }
 
 fn happen(topology: &mut Topology, facts: &mut Facts, (what, at, much): Event) {
@@ -64,6 +70,7 @@ fn happen(topology: &mut Topology, facts: &mut Facts, (what, at, much): Event) {
             }
         }
         10 => topology.nodes[node].prefixes.push(format!("172.16.{much}.0/24").parse().unwrap()),
+        11 => topology.links[link].capacity_bps = Some(u64::from(1 + much)),
         _ => toggle("a:up0".to_string()),
     }
 }
@@ -74,7 +81,7 @@ proptest! {
     #[test]
     fn a_walk_of_events_ends_where_a_compilation_from_nothing_does(
         mut topology in networks(),
-        events in prop::collection::vec((0..12_u8, any::<usize>(), 0..9_u32), 1..12),
+        events in prop::collection::vec((0..13_u8, any::<usize>(), 0..9_u32), 1..12),
     ) {
         let mut facts = Facts::default();
         let mut state = Incremental::new(topology.clone(), facts.clone(), Cores::One);
