@@ -416,6 +416,27 @@ fn json_is_taken_and_done_is_waited_for() {
 }
 
 #[test]
+fn the_command_explains_what_the_controllers_accepted() {
+    let controller = Controller::start().unwrap();
+    let explain = || {
+        let mut command = Command::new(binary("ballast").unwrap());
+        command.args(["explain", "a", "10.2.0.1", "--json", "--url", &controller.url("")]);
+        command.arg("--ca").arg(controller.path("ca.pem"));
+        command.arg("--token-file").arg(controller.path("token")).output().unwrap()
+    };
+    let nothing = explain();
+    assert_eq!(nothing.status.code(), Some(1), "{}", String::from_utf8_lossy(&nothing.stderr));
+    assert_eq!(controller.put("", &[], PAIR).status, 202);
+    let found = explain();
+    let text = String::from_utf8_lossy(&found.stdout);
+    let document: Value = serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{error}: {text} {}", String::from_utf8_lossy(&found.stderr)));
+    assert_eq!(document["schema"], "ballast.explain/v1");
+    assert_eq!((&document["class"], &document["next_hops"][0]["via"]), (&json!("b"), &json!("b")));
+    assert_eq!((&document["origin"]["line"], &document["origin"]["change"]), (&json!(5), &json!(1)));
+}
+
+#[test]
 fn revision_and_history_outlive_a_crash() {
     let mut controller = Controller::start().unwrap();
     assert_eq!(controller.put("?reason=first&author=ada", &[], PAIR).status, 202);
