@@ -12,6 +12,7 @@ mod blend;
 mod view;
 mod work;
 
+use crate::program::TABLE_MAIN;
 use crate::proof::{Destination, Order, Proof, State, Witness};
 use crate::{Facts, Program};
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,7 +102,8 @@ fn works(view: &View<'_>, changed: &[u32]) -> Vec<Work> {
         };
         match (old.program(*node), view.new.program(*node)) {
             (Some(was), Some(is)) if old.same_groups(&view.new, *node) => {
-                for class in differing(was, is) {
+                let lives = |group| old.lives(*node, group);
+                for class in differing(was, is, lives) {
                     let start = by_class.partition_point(|(known, _)| *known < class);
                     let of_class = by_class[start..].iter().take_while(|(known, _)| *known == class);
                     of_class.filter(|(_, at)| same_destination(keys[*at])).for_each(|(_, at)| touched(*at));
@@ -127,13 +129,17 @@ fn same_destination(key: Key) -> bool {
     key.stays && key.old.class == key.new.class
 }
 
-/// Classes whose routes differ.
-fn differing(old: &Program, new: &Program) -> Vec<u32> {
+/// Classes whose routes in force may differ; `lives` tells whether a group that both have leads anywhere.
+fn differing(old: &Program, new: &Program, lives: impl Fn(u32) -> bool) -> Vec<u32> {
     let (mut was, mut is) = (old.classes.iter().peekable(), new.classes.iter().peekable());
-    let mut classes = Vec::new();
+    let (mut classes, mut settled) = (Vec::new(), None);
     loop {
         let class = match (was.peek(), is.peek()) {
             (Some(a), Some(b)) if a == b => {
+                // The best route of both: what is behind it does not matter.
+                if settled != Some(a.class) && a.table == TABLE_MAIN && lives(a.group) {
+                    settled = Some(a.class);
+                }
                 was.next();
                 is.next();
                 continue;
@@ -144,7 +150,9 @@ fn differing(old: &Program, new: &Program) -> Vec<u32> {
         };
         while was.next_if(|route| route.class == class).is_some() {}
         while is.next_if(|route| route.class == class).is_some() {}
-        classes.push(class.0);
+        if settled != Some(class) {
+            classes.push(class.0);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Reads a host's next hops when they are first asked for: a change of one link asks few hosts.
 
-use crate::program::{Class, TABLE_MAIN};
+use crate::program::{Class, Member, Nexthop, TABLE_MAIN};
 use crate::proof::State;
 use crate::{ClassId, Facts, PrefixTable, Program};
 use ipnetwork::IpNetwork;
@@ -100,6 +100,11 @@ impl<'a> View<'a> {
             let (old, new) = (old.place(was, &self.names)?, self.new.place(is, &self.names)?);
             Some(Key { old, new, stays: was.name == is.name })
         };
+        if before.classes == after.classes && before.entries == after.entries {
+            let place = |class| self.new.place(class, &self.names);
+            let same = after.classes.iter().filter_map(place);
+            return same.map(|place| Key { old: place, new: place, stays: true }).collect();
+        }
         let mut keys: BTreeSet<Key> = BTreeSet::new();
         let by_name: BTreeMap<&str, &Class> =
             before.classes.iter().map(|class| (class.name.as_str(), class)).collect();
@@ -178,6 +183,10 @@ impl<'a> Side<'a> {
 
     fn find_shared(&mut self, names: &[&str], number_of: &[u32]) {
         let table = &self.state.network.table;
+        // Every node has a class of its own.
+        if table.classes.len() == self.state.topology.nodes.len() {
+            return;
+        }
         let is_shared = |class: &&Class| names.binary_search(&class.name.as_str()).is_err();
         let mut shared: BTreeMap<ClassId, BTreeSet<u32>> =
             table.classes.iter().filter(is_shared).map(|class| (class.id, BTreeSet::new())).collect();
@@ -222,18 +231,28 @@ impl<'a> Side<'a> {
             let mut groups = Groups::default();
             let Some(program) = self.program(node) else { return groups };
             let wires = &self.wires[node as usize];
+            let far = |hop: &Nexthop| {
+                let at = wires.binary_search_by_key(&&*hop.interface, |(name, _)| name).ok()?;
+                Some((hop.id, wires[at].1))
+            };
+            let fars: Vec<(u32, u32)> = program.nexthops.iter().filter_map(far).collect();
+            let mut legs: Vec<u32> = Vec::new();
             for group in &program.groups {
-                let nexthops = group.members.iter().filter_map(|member| program.nexthop(member.nexthop));
-                let found = nexthops
-                    .filter_map(|hop| wires.binary_search_by_key(&&*hop.interface, |(name, _)| name).ok());
-                let mut legs: Vec<u32> = found.map(|at| wires[at].1).collect();
+                let of = |member: &Member| fars.binary_search_by_key(&member.nexthop, |(id, _)| *id).ok();
+                legs.clear();
+                legs.extend(group.members.iter().filter_map(of).map(|at| fars[at].1));
                 legs.sort_unstable();
                 legs.dedup();
-                groups.legs.append(&mut legs);
+                groups.legs.extend_from_slice(&legs);
                 groups.ends.push((group.id, groups.legs.len()));
             }
             groups
         })
+    }
+
+    /// Whether the group of the node's program has a living next hop.
+    pub(super) fn lives(&self, node: u32, group: u32) -> bool {
+        !self.groups(node).legs(group).is_empty()
     }
 
     /// Living next nodes of the route in force; [`ARRIVED`] where the class is at home; none without a route.

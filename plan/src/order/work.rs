@@ -292,28 +292,27 @@ impl Contraction {
 
     /// Follows `first` unless that has been done; depth first, without recursion: a way may be long.
     fn follow(&mut self, view: &View<'_>, key: Key, first: u32) {
-        let mut frames = vec![(first, 0)];
-        while let Some((node, leg)) = frames.last_mut() {
-            let (node, leg) = (*node, std::mem::replace(leg, *leg + 1));
-            if leg == 0 {
-                let known = node == ARRIVED
-                    || self.mover[node as usize].0 == self.round
-                    || self.followed[node as usize].0 == self.round;
-                if known {
-                    frames.pop();
-                    continue;
-                }
+        let mut frames: Vec<(u32, &[u32], usize)> = Vec::new();
+        let mut next = Some(first);
+        loop {
+            if let Some(node) = next.filter(|node| !self.is_known(*node)) {
                 self.followed[node as usize] = (self.round, None);
+                frames.push((node, view.settled(node, key), 0));
             }
-            let legs = view.settled(node, key);
-            match legs.get(leg) {
-                Some(next) => frames.push((*next, 0)),
-                None => {
-                    self.followed[node as usize].1 = Some(self.joined(legs));
-                    frames.pop();
-                }
+            let Some((node, legs, done)) = frames.last_mut() else { return };
+            next = legs.get(*done).copied();
+            *done += 1;
+            if next.is_none() {
+                self.followed[*node as usize].1 = Some(self.joined(legs));
+                frames.pop();
             }
         }
+    }
+
+    fn is_known(&self, node: u32) -> bool {
+        node == ARRIVED
+            || self.mover[node as usize].0 == self.round
+            || self.followed[node as usize].0 == self.round
     }
 
     /// The ways of `legs`, all of which have been followed.
