@@ -86,7 +86,7 @@ pub(crate) fn follow(
             follow.mark_downstream(edge.to);
         }
     }
-    for host in &near[..] {
+    for host in near {
         follow.mark_downstream(*host);
     }
     follow.first_choices(&stale);
