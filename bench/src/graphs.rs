@@ -77,11 +77,13 @@ pub(crate) fn zoo(folder: &Path) -> Result<Option<Vec<Network>>> {
         // A file that is no valid network is none here either.
         let Ok(import) = topology::import::import(&name, &bytes, None, options) else { continue };
         let Some(topology) = topology::read(&name, import.text.as_bytes()).topology else { continue };
-        let lines = topology
-            .links
-            .iter()
-            .map(|link| line(link.ends[0].node.0 as usize, link.ends[1].node.0 as usize, 1));
-        networks.push((topology.nodes.len(), lines.collect()));
+        // The peers' matrices know one link between two nodes.
+        let pair = |link: &topology::Link| {
+            let [a, b] = [0, 1].map(|end| link.ends[end].node.0 as usize);
+            (a.min(b), a.max(b))
+        };
+        let pairs: BTreeSet<(usize, usize)> = topology.links.iter().map(pair).collect();
+        networks.push((topology.nodes.len(), pairs.into_iter().map(|(a, b)| line(a, b, 1)).collect()));
     }
     Ok(Some(networks))
 }
