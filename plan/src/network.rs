@@ -195,6 +195,8 @@ impl Backups {
 struct HostRoutes {
     /// What packets leave by, sorted -> position of that set in the order of first use.
     sets: BTreeMap<Vec<Leg>, usize>,
+    /// The same for sets of one link, most of all: by the link's position.
+    singles: BTreeMap<u32, usize>,
     /// (class, metric, position of the set).
     routes: Vec<(ClassId, u32, usize)>,
 }
@@ -228,14 +230,17 @@ impl HostRoutes {
     }
 
     fn add(&mut self, class: ClassId, metric: u32, legs: &[Leg]) {
-        let set = match self.sets.get(legs) {
-            Some(set) => *set,
-            None => {
-                let set = self.sets.len();
-                self.sets.insert(legs.to_vec(), set);
-                set
-            }
+        let single = match legs {
+            [Leg::Link(link)] => Some(*link),
+            _ => None,
         };
+        let known = single.map_or_else(|| self.sets.get(legs), |link| self.singles.get(&link)).copied();
+        let set = known.unwrap_or_else(|| {
+            let set = self.sets.len();
+            self.sets.insert(legs.to_vec(), set);
+            self.singles.extend(single.map(|link| (link, set)));
+            set
+        });
         self.routes.push((class, metric, set));
     }
 
