@@ -100,7 +100,7 @@ pub(crate) fn write(path: &Path, networks: &[Network]) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("{}", path.display()))
 }
 
-/// What [`write`] wrote.
+/// What [`write()`] wrote.
 pub(crate) fn read(path: &Path) -> Result<Vec<Network>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
     let mut numbers = text.split_ascii_whitespace().map(str::parse::<usize>);
