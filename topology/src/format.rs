@@ -63,7 +63,7 @@ pub fn pins(topology: &Topology) -> Pins {
     topology.nodes.iter().map(|node| (node.name.clone(), loopbacks(node))).collect()
 }
 
-/// As [`format`], for a file that is only a part of a network and so need not be valid by itself.
+/// As [`format()`], for a file that is only a part of a network and so need not be valid by itself.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! Networks of other tools as topology files.
 //!
-//! A reader per format turns text into a [`Found`]: what the source says, in its own words and order, with
+//! A reader per format turns text into a `Found`: what the source says, in its own words and order, with
 //! nothing invented. What the source does not say (interfaces, costs, unique names) is one shared stage's
 //! business, as is the writing of the file. Pure: text in, text out.
 //!
