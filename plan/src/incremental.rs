@@ -2,7 +2,7 @@
 //!
 //! The result is always the one of [`compile`](crate::compile), byte for byte. After a change of facts, costs or drains the
 //! distances and next hops that it touches are computed again, then the backups towards the destinations where an input of
-//! theirs differs, then the programs of the hosts whose next hops, backups or settings differ. Other nodes or links, other
+//! theirs differs, then the routes that these give, or a host's whole program where it needs another group. Other nodes or links, other
 //! risk groups and a change of half the network start from nothing.
 
 use crate::backup::Risks;
@@ -74,7 +74,7 @@ impl Incremental {
     }
 
     fn follow(&mut self, topology: Option<Topology>, facts: Facts) -> Update {
-        let mut stale = BTreeSet::new();
+        let mut whole = BTreeSet::new();
         let mut settings = None;
         let mut same_risks = true;
         if let Some(topology) = topology {
@@ -88,27 +88,27 @@ impl Incremental {
                 self.network.table_digest = table.digest();
                 self.network.table = Arc::new(table);
                 self.all_destinations = destinations;
-                stale.extend(0..new.nodes.len() as u32);
+                whole.extend(0..new.nodes.len() as u32);
             }
             // Weights of groups follow capacities.
             let capacities =
                 |of: &Topology| of.links.iter().map(|link| link.capacity_bps).collect::<Vec<_>>();
             if old.weigh_by_capacity != new.weigh_by_capacity || capacities(&old) != capacities(new) {
-                stale.extend(0..new.nodes.len() as u32);
+                whole.extend(0..new.nodes.len() as u32);
             }
             let risks = Risks::new(new);
             same_risks = std::mem::replace(&mut self.risks, risks) == self.risks;
             let new_settings = settings::settings(new);
             let pairs = (0_u32..).zip(self.network.programs.iter().zip(&new_settings));
-            stale.extend(pairs.filter(|(_, (host, new))| host.settings != **new).map(|(at, _)| at));
+            whole.extend(pairs.filter(|(_, (host, new))| host.settings != **new).map(|(at, _)| at));
             settings = Some(new_settings);
         }
         let old_facts = std::mem::replace(&mut self.facts, facts);
         if self.uplinks_down(&old_facts) != self.uplinks_down(&self.facts) {
-            stale.extend(0..self.topology.nodes.len() as u32);
+            whole.extend(0..self.topology.nodes.len() as u32);
         }
-        stale.extend(self.follow_paths(same_risks));
-        self.rebuild(stale, settings)
+        let routes = self.follow_paths(same_risks, &mut whole);
+        self.rebuild(whole, routes, settings)
     }
 
     fn start_anew(&mut self, topology: Topology, facts: Facts) -> Update {
@@ -128,15 +128,17 @@ impl Incremental {
         names.map(|name| facts.links_down.contains(&name)).collect()
     }
 
-    /// Brings paths and backups up to date; gives the hosts that this touches.
-    fn follow_paths(&mut self, same_risks: bool) -> Vec<u32> {
+    /// Brings paths and backups up to date. Adds to `whole` the hosts of which anything may be another one; gives (host,
+    /// destination), sorted, where a route may be.
+    fn follow_paths(&mut self, same_risks: bool, whole: &mut BTreeSet<u32>) -> Vec<(u32, u32)> {
         let before = self.paths.living().graph.clone();
         let was_cut = self.paths.is_cut();
         let changed = self.paths.update(&self.topology, &self.facts, self.cores);
         let nodes = self.topology.nodes.len();
         let Some(changed) = changed else {
             self.backups.update(&self.paths, &self.risks, &Touched::everything(nodes), self.cores);
-            return (0..nodes as u32).collect();
+            whole.extend(0..nodes as u32);
+            return Vec::new();
         };
         let lines = changed_lines(&before, &self.paths.living().graph);
         let mut work = Touched::everything(nodes);
@@ -147,13 +149,15 @@ impl Incremental {
                 work.near = near_hosts(&before, &self.paths.living().graph, &changed, &lines);
             }
         }
-        let mut touched: Vec<u32> =
-            self.backups.update(&self.paths, &self.risks, &work, self.cores).into_iter().collect();
-        touched.extend(changed.iter().filter(|pair| pair.next_hops).map(|pair| pair.from));
+        let mut routes = self.backups.update(&self.paths, &self.risks, &work, self.cores);
+        let other = changed.iter().filter(|pair| pair.next_hops);
+        routes.extend(other.map(|pair| (pair.from, pair.to)));
+        routes.sort_unstable();
+        routes.dedup();
         let ends = lines.iter().flat_map(|link| self.topology.links[*link as usize].ends.iter());
-        touched.extend(ends.map(|end| end.node.0));
-        touched.extend(self.near_shared_places(&changed));
-        touched
+        whole.extend(ends.map(|end| end.node.0));
+        whole.extend(self.near_shared_places(&changed));
+        routes
     }
 
     /// Hosts whose way to a prefix of several places may be another one.
@@ -174,28 +178,52 @@ impl Incremental {
     }
 
     fn programs(&self, hosts: Vec<(usize, Settings)>) -> Vec<(Arc<Program>, Digest)> {
-        let build = Build {
+        self.build(&self.destinations()).programs(hosts, self.cores)
+    }
+
+    fn build<'a>(&'a self, destinations: &'a Destinations) -> Build<'a> {
+        Build {
             topology: &self.topology,
             paths: &self.paths,
             backups: &self.backups,
-            destinations: &self.destinations(),
+            destinations,
             table_digest: self.network.table_digest,
-        };
-        build.programs(hosts, self.cores)
+        }
     }
 
-    /// Makes the programs of the stale hosts again.
-    fn rebuild(&mut self, stale: BTreeSet<u32>, settings: Option<Vec<Settings>>) -> Update {
+    /// Makes the programs of the hosts `whole` again, and of the others the routes that may be other ones.
+    fn rebuild(
+        &mut self,
+        whole: BTreeSet<u32>,
+        routes: Vec<(u32, u32)>,
+        settings: Option<Vec<Settings>>,
+    ) -> Update {
         let all = settings.as_deref();
         let settings_of = |at: usize| {
             let fresh = all.and_then(|all| all.get(at));
             fresh.unwrap_or(&self.network.programs[at].settings).clone()
         };
         let hosts: Vec<(usize, Settings)> =
-            stale.iter().map(|at| (*at as usize, settings_of(*at as usize))).collect();
-        let programs = self.programs(hosts);
+            whole.iter().map(|at| (*at as usize, settings_of(*at as usize))).collect();
+        let to: Vec<u32> = routes.iter().map(|(_, to)| *to).collect();
+        let mut patches = Vec::new();
+        let mut start = 0;
+        for of_host in routes.chunk_by(|a, b| a.0 == b.0) {
+            let (at, nodes) = (of_host[0].0, &to[start..start + of_host.len()]);
+            start += of_host.len();
+            if !whole.contains(&at) {
+                patches.push((at as usize, nodes, self.network.programs[at as usize].clone()));
+            }
+        }
+        let patched: Vec<u32> = patches.iter().map(|(at, _, _)| *at as u32).collect();
+        let destinations = self.destinations();
+        let build = self.build(&destinations);
+        let mut programs: Vec<(u32, (Arc<Program>, Digest))> =
+            whole.into_iter().zip(build.programs(hosts, self.cores)).collect();
+        programs.extend(patched.into_iter().zip(build.patched(patches, self.cores)));
+        programs.sort_unstable_by_key(|(at, _)| *at);
         let mut changed = Vec::new();
-        for (at, (program, digest)) in stale.into_iter().zip(programs) {
+        for (at, (program, digest)) in programs {
             let at = at as usize;
             if std::mem::replace(&mut self.network.digests[at], digest) != digest {
                 let host = program.host.clone();

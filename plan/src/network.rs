@@ -82,17 +82,132 @@ impl Build<'_> {
         hosts: Vec<(usize, Settings)>,
         cores: Cores,
     ) -> Vec<(Arc<Program>, Digest)> {
-        let program = |(at, settings): (usize, Settings)| {
-            let node = &self.topology.nodes[at];
-            let routes = HostRoutes::new(self.paths, self.backups, self.destinations, at as u32);
-            let program = routes.into_program(self.topology, NodeIndex(at as u32), node, settings);
-            let digest = program.digest(self.table_digest);
-            (Arc::new(program), digest)
+        let program = |(at, settings): (usize, Settings)| self.program(NodeIndex(at as u32), settings);
+        match cores {
+            Cores::One => hosts.into_iter().map(program).collect(),
+            Cores::All => hosts.into_par_iter().map(program).collect(),
+        }
+    }
+
+    /// The programs of hosts of which only the routes to the given nodes may be other ones: (position, those nodes, the
+    /// program before).
+    pub(crate) fn patched(
+        &self,
+        hosts: Vec<(usize, &[u32], Arc<Program>)>,
+        cores: Cores,
+    ) -> Vec<(Arc<Program>, Digest)> {
+        let class_of_node = self.destinations.class_of_node(self.topology.nodes.len());
+        let program = |(at, nodes, before): (usize, &[u32], Arc<Program>)| {
+            let node = NodeIndex(at as u32);
+            let mut routes: Vec<ClassRoute> = Vec::new();
+            let mut sets = KnownSets::new(self.topology, node, &before);
+            let mut classes = Vec::with_capacity(nodes.len());
+            let mut known = true;
+            for to in nodes.iter().copied().filter(|to| *to as usize != at) {
+                let class = class_of_node[to as usize];
+                classes.push(class);
+                routes_to(self.paths, self.backups, node.0, to, |metric, legs| match sets.group(legs) {
+                    Some(group) => routes.push(ClassRoute { class, metric, table: TABLE_MAIN, group }),
+                    None => known = false,
+                });
+            }
+            classes.sort_unstable();
+            routes.sort_unstable();
+            let after =
+                Program { classes: merged(&before.classes, &classes, &routes), ..without_routes(&before) };
+            // Ids of groups and next hops follow from all that a program has: with others it is made anew.
+            if !known || !uses_all(&after, &before, &classes) {
+                return self.program(node, before.settings.clone());
+            }
+            let digest = after.digest(self.table_digest);
+            (Arc::new(after), digest)
         };
         match cores {
             Cores::One => hosts.into_iter().map(program).collect(),
             Cores::All => hosts.into_par_iter().map(program).collect(),
         }
+    }
+
+    fn program(&self, at: NodeIndex, settings: Settings) -> (Arc<Program>, Digest) {
+        let routes = HostRoutes::new(self.paths, self.backups, self.destinations, at.0);
+        let program = routes.into_program(self.topology, at, self.topology.node(at), settings);
+        let digest = program.digest(self.table_digest);
+        (Arc::new(program), digest)
+    }
+}
+
+/// The routes of `before` but for those of the given classes, and `routes` in their places; all sorted.
+fn merged(before: &[ClassRoute], classes: &[ClassId], routes: &[ClassRoute]) -> Vec<ClassRoute> {
+    let mut all = Vec::with_capacity(before.len() + routes.len());
+    let (mut rest, mut routes) = (before, routes);
+    for class in classes {
+        let kept = rest.partition_point(|route| route.class < *class);
+        all.extend_from_slice(&rest[..kept]);
+        rest = &rest[kept..];
+        rest = &rest[rest.partition_point(|route| route.class == *class)..];
+        let own = routes.partition_point(|route| route.class == *class);
+        all.extend_from_slice(&routes[..own]);
+        routes = &routes[own..];
+    }
+    all.extend_from_slice(rest);
+    all
+}
+
+fn without_routes(program: &Program) -> Program {
+    Program {
+        host: program.host.clone(),
+        settings: program.settings.clone(),
+        preferred_source_v4: program.preferred_source_v4,
+        preferred_source_v6: program.preferred_source_v6,
+        nexthops: program.nexthops.clone(),
+        groups: program.groups.clone(),
+        classes: Vec::new(),
+    }
+}
+
+/// Whether each group that `classes` used before still has a route: one without is in no program.
+fn uses_all(after: &Program, before: &Program, classes: &[ClassId]) -> bool {
+    let old = classes.iter().flat_map(|class| before.class_routes(*class));
+    let mut groups: Vec<u32> = old.map(|route| route.group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups.into_iter().all(|group| after.classes.iter().any(|route| route.group == group))
+}
+
+/// Finds sets of legs among a program's groups.
+struct KnownSets<'a> {
+    topology: &'a Topology,
+    at: NodeIndex,
+    program: &'a Program,
+    found: BTreeMap<Vec<Leg>, Option<u32>>,
+}
+
+impl<'a> KnownSets<'a> {
+    fn new(topology: &'a Topology, at: NodeIndex, program: &'a Program) -> KnownSets<'a> {
+        KnownSets { topology, at, program, found: BTreeMap::new() }
+    }
+
+    /// The group over these legs and no others; `None` where the program has none.
+    fn group(&mut self, legs: &[Leg]) -> Option<u32> {
+        if let Some(known) = self.found.get(legs) {
+            return *known;
+        }
+        let group = self.search(legs);
+        self.found.insert(legs.to_vec(), group);
+        group
+    }
+
+    fn search(&self, legs: &[Leg]) -> Option<u32> {
+        let nexthop = |leg: &Leg| {
+            let (interface, gateway) = way_out(self.topology, self.at, *leg);
+            let mut all = self.program.nexthops.iter();
+            all.find(|nexthop| nexthop.interface == interface && nexthop.gateway == gateway)
+        };
+        let member = |(leg, weight)| Some(Member { nexthop: nexthop(leg)?.id, weight });
+        let members = legs.iter().zip(weights(self.topology, legs)).map(member);
+        let mut members: Vec<Member> = members.collect::<Option<_>>()?;
+        members.sort_unstable();
+        self.program.groups.iter().find(|group| group.members == members).map(|group| group.id)
     }
 }
 
@@ -106,6 +221,17 @@ impl Destinations {
             (destination, living)
         };
         Destinations(all.into_iter().map(with_living).collect())
+    }
+
+    /// By node: the class of its own prefixes.
+    fn class_of_node(&self, nodes: usize) -> Vec<ClassId> {
+        let mut classes = vec![ClassId(0); nodes];
+        for (destination, _) in &self.0 {
+            if let Some(node) = destination.node() {
+                classes[node as usize] = destination.id;
+            }
+        }
+        classes
     }
 
     /// The living places of each destination that is not one node's own.
@@ -146,14 +272,14 @@ impl Backups {
         backups
     }
 
-    /// Chooses again where a change may have touched; gives the hosts that have another backup somewhere.
+    /// Chooses again where a change may have touched; gives (host, destination) wherever that gave another link.
     pub(crate) fn update(
         &mut self,
         paths: &Paths,
         risks: &Risks,
         touched: &Touched,
         cores: Cores,
-    ) -> BTreeSet<u32> {
+    ) -> Vec<(u32, u32)> {
         let nodes = self.nodes;
         let towards = |marks: &mut Marks, (to, choices): (usize, &mut [Choice])| match &touched.nodes {
             _ if !touched.stale[to] => Vec::new(),
@@ -171,18 +297,19 @@ impl Backups {
             }
         };
         let columns = nodes.max(1);
-        match cores {
+        let changed: Vec<Vec<u32>> = match cores {
             Cores::One => {
                 let mut marks = Marks::new(nodes);
                 let columns = self.choices.chunks_mut(columns).enumerate();
-                columns.flat_map(|column| towards(&mut marks, column)).collect()
+                columns.map(|column| towards(&mut marks, column)).collect()
             }
             Cores::All => {
                 let columns = self.choices.par_chunks_mut(columns).enumerate();
-                let changed: Vec<Vec<u32>> = columns.map_init(|| Marks::new(nodes), towards).collect();
-                changed.into_iter().flatten().collect()
+                columns.map_init(|| Marks::new(nodes), towards).collect()
             }
-        }
+        };
+        let pairs = (0_u32..).zip(changed);
+        pairs.flat_map(|(to, hosts)| hosts.into_iter().map(move |from| (from, to))).collect()
     }
 
     fn link(&self, from: u32, to: u32) -> Option<u32> {
@@ -205,7 +332,6 @@ impl HostRoutes {
     /// The routes of host `from`, sorted by class and metric.
     fn new(paths: &Paths, backups: &Backups, destinations: &Destinations, from: u32) -> HostRoutes {
         let mut host = HostRoutes::default();
-        let mut legs = Vec::new();
         for (destination, living) in &destinations.0 {
             let class = destination.id;
             let Some(to) = destination.node() else {
@@ -218,13 +344,7 @@ impl HostRoutes {
             if to == from {
                 continue;
             }
-            let Some(field) = paths.field(from, to) else { continue };
-            legs.clear();
-            legs.extend(field.next_hops(from, to).map(|edge| Leg::Link(edge.link)));
-            host.add(class, METRIC_PRIMARY, &legs);
-            if let Some(backup) = backups.link(from, to) {
-                host.add(class, METRIC_BACKUP, &[Leg::Link(backup)]);
-            }
+            routes_to(paths, backups, from, to, |metric, legs| host.add(class, metric, legs));
         }
         host
     }
@@ -295,6 +415,22 @@ impl HostRoutes {
     }
 }
 
+/// Tells metric and sorted legs of each route of `from` to the node `to`.
+fn routes_to(paths: &Paths, backups: &Backups, from: u32, to: u32, mut tell: impl FnMut(u32, &[Leg])) {
+    let Some(field) = paths.field(from, to) else { return };
+    let mut hops = field.next_hops(from, to).map(|edge| Leg::Link(edge.link));
+    match (hops.next(), hops.next()) {
+        (Some(only), None) => tell(METRIC_PRIMARY, &[only]),
+        (first, second) => {
+            let legs: Vec<Leg> = first.into_iter().chain(second).chain(hops).collect();
+            tell(METRIC_PRIMARY, &legs);
+        }
+    }
+    if let Some(backup) = backups.link(from, to) {
+        tell(METRIC_BACKUP, &[Leg::Link(backup)]);
+    }
+}
+
 /// Highest weight of a member: the kernel keeps it less one in 8 bits (`struct nexthop_grp`).
 const WEIGHT_MAX: u64 = 256;
 
@@ -326,20 +462,28 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
+/// Interface and gateway of a leg of the node `at`.
+fn way_out(topology: &Topology, at: NodeIndex, leg: Leg) -> (&str, IpAddr) {
+    match leg {
+        Leg::Link(position) => {
+            let link = &topology.links[position as usize];
+            let own = usize::from(link.ends[0].node != at);
+            (&link.ends[own].interface, IpAddr::V6(link.ends[1 - own].link_local))
+        }
+        Leg::Exit(position) => {
+            let external = &topology.external[position as usize];
+            (&external.interface, external.next_hop)
+        }
+    }
+}
+
 /// Next hops over `legs`, sorted by id, and leg -> id.
 fn nexthops(topology: &Topology, at: NodeIndex, legs: BTreeSet<Leg>) -> (Vec<Nexthop>, BTreeMap<Leg, u32>) {
     let mut hops: Vec<(&str, IpAddr, Leg)> = legs
         .into_iter()
-        .map(|leg| match leg {
-            Leg::Link(position) => {
-                let link = &topology.links[position as usize];
-                let own = usize::from(link.ends[0].node != at);
-                (link.ends[own].interface.as_str(), IpAddr::V6(link.ends[1 - own].link_local), leg)
-            }
-            Leg::Exit(position) => {
-                let external = &topology.external[position as usize];
-                (external.interface.as_str(), external.next_hop, leg)
-            }
+        .map(|leg| {
+            let (interface, gateway) = way_out(topology, at, leg);
+            (interface, gateway, leg)
         })
         .collect();
     hops.sort_unstable();
