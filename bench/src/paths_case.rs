@@ -1,14 +1,18 @@
 //! One case of `paths`, in a process of its own.
 
 use crate::graphs;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use plan::check::{self, Checked};
 use plan::incremental::{Incremental, Update};
+use plan::order::order;
+use plan::proof::{State, verify};
 use plan::spf::{AllPairs, Cores};
 use plan::{Facts, Network, Program};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
-use topology::Topology;
+use topology::{Share, Topology};
 
 /// What a case prints, ours and the peers' alike.
 #[derive(Debug, Deserialize, Serialize)]
@@ -19,7 +23,8 @@ pub(crate) struct Answer {
     pub(crate) peak_mb: f64,
 }
 
-/// `pairs:CORES:FILE`, `compile:NODES:PREFIXES:CORES`, `failure:NODES`.
+/// `pairs:CORES:FILE`, `compile:NODES:PREFIXES:CORES`, `failure:NODES`, `check:NODES:PREFIXES`, `order:NODES:PREFIXES`,
+/// `verify:NODES:PREFIXES`.
 pub(crate) fn run(case: &str, rounds: usize) -> Result<String> {
     let parts: Vec<&str> = case.split(':').collect();
     let (samples_ms, sums) = match parts[..] {
@@ -28,6 +33,9 @@ pub(crate) fn run(case: &str, rounds: usize) -> Result<String> {
             (compile(nodes.parse()?, prefixes.parse()?, self::cores(cores), rounds)?, None)
         }
         ["failure", nodes] => (failures(nodes.parse()?, rounds)?, None),
+        ["check", nodes, prefixes] => (checks(nodes.parse()?, prefixes.parse()?, rounds)?, None),
+        ["order", nodes, prefixes] => (orders(nodes.parse()?, prefixes.parse()?, rounds)?.0, None),
+        ["verify", nodes, prefixes] => (orders(nodes.parse()?, prefixes.parse()?, rounds)?.1, None),
         _ => bail!("{case} is no case"),
     };
     let (next_hops, distances) = sums.unzip();
@@ -96,6 +104,51 @@ fn failures(nodes: usize, rounds: usize) -> Result<Vec<f64>> {
         state.take_facts(Facts::default());
     }
     Ok(samples)
+}
+
+/// Links fail one by one: the check of what that changes. The first sample is the check of everything. The programs are
+/// compiled before the clock starts.
+fn checks(nodes: usize, prefixes: usize, rounds: usize) -> Result<Vec<f64>> {
+    let topology = topology(nodes, prefixes)?;
+    let up = Facts::default();
+    let before = plan::compile(&topology, &up);
+    let old = check::State { topology: &topology, facts: &up, network: &before, dead: None };
+    let (whole, checked) = timed(|| Checked::new(old));
+    let mut samples = vec![whole];
+    for round in 0..rounds {
+        let link = topology.links[round * topology.links.len() / rounds].id.clone();
+        let facts = Facts { links_down: [link].into() };
+        let after = plan::compile(&topology, &facts);
+        let new = check::State { topology: &topology, facts: &facts, network: &after, dead: None };
+        samples.push(timed(|| checked.follow(old, new)).0);
+    }
+    Ok(samples)
+}
+
+/// Links get a higher cost one by one: ordering the change into steps, and verifying the order's proof.
+fn orders(nodes: usize, prefixes: usize, rounds: usize) -> Result<(Vec<f64>, Vec<f64>)> {
+    let mut topology = topology(nodes, prefixes)?;
+    // All steps that the order needs and none more: how large one may be is another question.
+    topology.safety.max_hosts_per_step = Share::Percent(100);
+    let facts = Facts::default();
+    let before = plan::compile(&topology, &facts);
+    let old = State { topology: &topology, network: &before };
+    let (mut order_ms, mut verify_ms) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        let mut changed = topology.clone();
+        let link = round * topology.links.len() / rounds;
+        changed.links[link].ends.iter_mut().for_each(|end| end.cost += 2);
+        let after = plan::compile(&changed, &facts);
+        let new = State { topology: &changed, network: &after };
+        let (elapsed, plan) = timed(|| order(Some(old), new, &facts, &changed.safety));
+        order_ms.push(elapsed);
+        let steps: Vec<&[(String, Arc<Program>)]> =
+            plan.steps.iter().map(|step| step.programs.as_slice()).collect();
+        let (elapsed, verdict) = timed(|| verify(Some(old), &steps, new, &facts, &plan.proof));
+        verdict.map_err(|wrong| anyhow!("the proof is refused: {wrong}"))?;
+        verify_ms.push(elapsed);
+    }
+    Ok((order_ms, verify_ms))
 }
 
 fn differing_routes(update: &Update, network: &Network) -> usize {

@@ -11,7 +11,7 @@ const PEERS: [&str; 4] = ["networkx", "rustworkx", "igraph", "scipy"];
 /// Rounds of a peer, which may take minutes for one.
 const PEER_ROUNDS_MAX: usize = 3;
 const PEER_SLOW_NODES: usize = 5_000;
-/// Links that fail.
+/// Links that fail, or get another cost.
 const FAILURES: usize = 20;
 
 /// All figures of `scripts/bench paths`.
@@ -27,6 +27,7 @@ pub(crate) fn figures(rounds: usize, callgrind: bool) -> Result<Vec<Figure>> {
         }
     }
     figures.extend(one_failure(5_000)?);
+    figures.extend(one_change(1_000, 10_000)?);
     figures.extend(compilation(1_000, 100_000, rounds.min(5))?);
     Ok(figures)
 }
@@ -137,6 +138,23 @@ fn one_failure(nodes: usize) -> Result<Vec<Figure>> {
     let memory = Figure::of(&format!("{case}, peak"), "ballast, all", "MB", vec![answer.peak_mb]);
     let failure = failure.map(|figure| figure.beside("from nothing", *from_nothing));
     Ok(full.into_iter().chain(failure).chain(memory).collect())
+}
+
+/// Judging and ordering the change of one link.
+fn one_change(nodes: usize, prefixes: usize) -> Result<Vec<Figure>> {
+    let size = format!("{nodes}:{prefixes}");
+    let case = |what: &str| format!("{what}, random {nodes}, {prefixes} prefixes");
+    let check = ours(&format!("check:{size}"), FAILURES)?;
+    let (whole, follow) = check.samples_ms.split_first().context("samples")?;
+    let mut figures = Vec::new();
+    figures.extend(Figure::of(&case("check"), "everything", "ms", vec![*whole]));
+    let follow = Figure::of(&case("check"), "one link fails", "ms", follow.to_vec());
+    figures.extend(follow.map(|figure| figure.beside("everything", *whole)));
+    for (what, subject) in [("order", "steps and proof"), ("verify", "the proof")] {
+        let answer = ours(&format!("{what}:{size}"), FAILURES)?;
+        figures.extend(Figure::of(&case(&format!("{what}, one cost")), subject, "ms", answer.samples_ms));
+    }
+    Ok(figures)
 }
 
 fn compilation(nodes: usize, prefixes: usize, rounds: usize) -> Result<Vec<Figure>> {
