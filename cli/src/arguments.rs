@@ -86,6 +86,12 @@ pub(crate) enum Command {
         after_help = "Example: ballast what-if net.yaml --fail denver--kansas --drain houston --cost atlanta--houston=50"
     )]
     WhatIf(WhatIf),
+    /// Which ways there could be between two nodes, under conditions; or two that share as little as possible. Offline.
+    #[command(
+        after_help = "Examples: ballast ways seattle newyork net.yaml --count 3 --avoid denver\n          \
+                            ballast ways seattle newyork net.yaml --disjoint risks"
+    )]
+    Ways(Ways),
     /// What every link carries under demands. Offline.
     #[command(after_help = "Example: ballast load net.yaml --demands uniform --json")]
     Load(Load),
@@ -224,6 +230,53 @@ pub(crate) struct PathQuestion {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ways {
+    /// From this node.
+    pub(crate) from: String,
+    /// To this node.
+    pub(crate) to: String,
+    /// The topology file or folder.
+    pub(crate) file: PathBuf,
+    /// How many, the cheapest first; at most 1,000.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) count: u16,
+    /// Two ways without a common node or link (`nodes`), or without a common risk group either (`risks`), as far as there are any.
+    #[arg(long, value_enum, conflicts_with_all = ["count", "via", "max_latency_us"])]
+    pub(crate) disjoint: Option<Disjoint>,
+    /// Keep off these nodes and links.
+    #[arg(long, num_args = 1.., value_name = "LINK|NODE")]
+    pub(crate) avoid: Vec<String>,
+    /// Keep off links of these risk groups (`srlg`).
+    #[arg(long, num_args = 1.., value_name = "SRLG")]
+    pub(crate) avoid_risk: Vec<String>,
+    /// Keep off links with any of these affinity labels.
+    #[arg(long, num_args = 1.., value_name = "LABEL")]
+    pub(crate) without: Vec<String>,
+    /// Use only links with all of these affinity labels.
+    #[arg(long, num_args = 1.., value_name = "LABEL")]
+    pub(crate) with: Vec<String>,
+    /// Use only links with one of these affinity labels.
+    #[arg(long, num_args = 1.., value_name = "LABEL")]
+    pub(crate) with_any: Vec<String>,
+    /// Pass these nodes, in this order.
+    #[arg(long, num_args = 1.., value_name = "NODE")]
+    pub(crate) via: Vec<String>,
+    /// Bound on the latency, one way; links without one count 0.
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) max_latency_us: Option<u64>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Disjoint {
+    /// No node and no link in common.
+    Nodes,
+    /// No risk group either.
+    Risks,
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,7 @@ mod output;
 mod table;
 mod violations;
 mod watch;
+mod ways;
 mod what_if;
 
 use arguments::{Arguments, Command};
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Path(path) => offline::path(&path, &arguments.server),
         Command::Draw(draw) => draw::draw(&draw),
         Command::Explain(explain) => explain::explain(&explain, &arguments.server),
+        Command::Ways(ways) => ways::ways(&ways),
         Command::WhatIf(what_if) => what_if::what_if(&what_if),
         Command::Load(load) => load::load(&load),
         Command::Schema(schema) => offline::schema(&schema),

@@ -13,7 +13,7 @@ use plan::{Facts, Network};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use topology::Topology;
+use topology::{LinkIndex, NodeIndex, Topology};
 use wire::document::{self, Running};
 use wire::log::GuardRecord;
 use wire::rest;
@@ -248,6 +248,28 @@ fn program_text(program: &rest::ProgramDocument) -> String {
 pub(crate) fn no_node(topology: &Topology, name: &str) -> Failure {
     let names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).take(20).collect();
     Failure::new(exit::NO, format!("there is no node {name}; there are {}", names.join(", ")))
+}
+
+/// The node called so.
+pub(crate) fn node(topology: &Topology, name: &str) -> Result<NodeIndex, Failure> {
+    topology.node_index(name).ok_or_else(|| no_node(topology, name))
+}
+
+/// The link called so.
+pub(crate) fn link(topology: &Topology, name: &str) -> Result<LinkIndex, Failure> {
+    topology.link_index(name).ok_or_else(|| {
+        let ends: Vec<&str> = name.split("--").collect();
+        let joins = |link: &&topology::Link| {
+            let names = [0, 1].map(|end| topology.node(link.ends[end].node).name.as_str());
+            ends == names || ends == [names[1], names[0]]
+        };
+        let ids: Vec<&str> = topology.links.iter().filter(joins).map(|link| link.id.as_str()).collect();
+        let message = match ids[..] {
+            [] => format!("there is no link {name}; write node:interface--node:interface, or node--node"),
+            _ => format!("there are several links {name}; choose of {}", ids.join(", ")),
+        };
+        Failure::new(exit::NO, message)
+    })
 }
 
 /// `ballast path`.

@@ -2,14 +2,14 @@
 
 use crate::arguments::WhatIf;
 use crate::exit::{self, Done, Failure};
-use crate::offline::{compiled, no_node};
+use crate::offline::{compiled, link, node};
 use crate::output::{json, print};
 use plan::Facts;
 use plan::failures::Element;
 use plan::load::rate_text;
 use plan::what_if::{Supposed, what_if as effect_of};
 use std::process::ExitCode;
-use topology::{LinkIndex, NodeIndex, Topology};
+use topology::Topology;
 use wire::document;
 use wire::rest::{ForwardingHop, WhatIfDocument};
 
@@ -53,26 +53,6 @@ fn supposed(arguments: &WhatIf, topology: &Topology) -> Result<Supposed, Failure
         supposed.costs.push((link(topology, name)?, cost));
     }
     Ok(supposed)
-}
-
-fn node(topology: &Topology, name: &str) -> Result<NodeIndex, Failure> {
-    topology.node_index(name).ok_or_else(|| no_node(topology, name))
-}
-
-fn link(topology: &Topology, name: &str) -> Result<LinkIndex, Failure> {
-    topology.link_index(name).ok_or_else(|| {
-        let ends: Vec<&str> = name.split("--").collect();
-        let joins = |link: &&topology::Link| {
-            let names = [0, 1].map(|end| topology.node(link.ends[end].node).name.as_str());
-            ends == names || ends == [names[1], names[0]]
-        };
-        let ids: Vec<&str> = topology.links.iter().filter(joins).map(|link| link.id.as_str()).collect();
-        let message = match ids[..] {
-            [] => format!("there is no link {name}; write node:interface--node:interface, or node--node"),
-            _ => format!("there are several links {name}; choose of {}", ids.join(", ")),
-        };
-        Failure::new(exit::NO, message)
-    })
 }
 
 fn text(document: &WhatIfDocument) -> String {

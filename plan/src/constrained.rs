@@ -125,7 +125,7 @@ impl Route {
 }
 
 /// The cheapest path that keeps to the constraints; `None` when there is none.
-pub fn cheapest_path(
+pub(crate) fn cheapest_path(
     topology: &Topology,
     facts: &Facts,
     constraints: &Constraints,

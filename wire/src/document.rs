@@ -8,6 +8,7 @@ use crate::log::GuardRecord;
 use crate::rest;
 use plan::backup::{Coverage, Kind};
 use plan::check::Violation;
+use plan::constrained::{Pair, Route};
 use plan::explain::Explanation;
 use plan::failures::{Element, Failure};
 use plan::impact::Impact;
@@ -127,6 +128,38 @@ pub fn paths(topology: &Topology, facts: &Facts, network: &Network, from: &str, 
         deciding_rule: None,
         reason,
     }
+}
+
+/// `ballast.ways/v1` of single ways.
+pub fn ways(topology: &Topology, [from, to]: [NodeIndex; 2], routes: &[Route]) -> rest::WaysDocument {
+    let name = |node: &NodeIndex| topology.node(*node).name.clone();
+    let link = |link: &LinkIndex| topology.link(*link).id.clone();
+    let way = |route: &Route| rest::Way {
+        hops: route.nodes.iter().map(name).collect(),
+        links: route.links.iter().map(link).collect(),
+        cost: route.cost,
+        latency_us: route.latency_us,
+        drained_links: route.drained_links,
+    };
+    rest::WaysDocument {
+        schema: "ballast.ways/v1".to_string(),
+        from: name(&from),
+        to: name(&to),
+        ways: routes.iter().map(way).collect(),
+        common: None,
+    }
+}
+
+/// `ballast.ways/v1` of two ways that were to be disjoint; `None`: there is no way at all.
+pub fn disjoint_ways(topology: &Topology, ends: [NodeIndex; 2], pair: Option<&Pair>) -> rest::WaysDocument {
+    let mut document = ways(topology, ends, pair.map_or(&[], |pair| &pair.paths));
+    document.common = pair.map(|pair| rest::InCommon {
+        nodes: pair.shared_nodes.iter().map(|node| topology.node(*node).name.clone()).collect(),
+        links: pair.shared_links.iter().map(|link| topology.link(*link).id.clone()).collect(),
+        risks: pair.shared_risks.clone(),
+        is_proven: pair.is_proven,
+    });
+    document
 }
 
 /// Least capacity on a path, and the first link that has it.

@@ -565,6 +565,49 @@ pub struct PathDocument {
     pub bottleneck_bps: Option<u64>,
 }
 
+/// `ballast.ways/v1`: which ways there could be, whichever the programs take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WaysDocument {
+    /// `ballast.ways/v1`
+    pub schema: String,
+    /// From.
+    pub from: String,
+    /// To.
+    pub to: String,
+    /// The ways, the cheapest first.
+    pub ways: Vec<Way>,
+    /// What two ways that were to be disjoint have in common; null where none were asked for, or there is no way.
+    pub common: Option<InCommon>,
+}
+
+/// One way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Way {
+    /// Node names from first to last.
+    pub hops: Vec<String>,
+    /// Link ids.
+    pub links: Vec<String>,
+    /// Sum of costs.
+    pub cost: u64,
+    /// Sum of latencies; links without one count 0.
+    pub latency_us: u64,
+    /// Links on it that traffic shall avoid.
+    pub drained_links: u64,
+}
+
+/// What two ways share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InCommon {
+    /// Nodes between the ends.
+    pub nodes: Vec<String>,
+    /// Link ids.
+    pub links: Vec<String>,
+    /// Risk groups.
+    pub risks: Vec<String>,
+    /// Whether it is proven that no two ways share less, or as little at a lower cost.
+    pub is_proven: bool,
+}
+
 /// `ballast.plan/v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlanDocument {

@@ -150,3 +150,47 @@ fn what_if_tells_forwarding_pairs_and_loads() -> Result<()> {
     assert_eq!(again, 1, "{stderr}");
     Ok(())
 }
+
+#[test]
+fn ways_keep_to_their_conditions_and_pairs_share_as_little_as_there_is() -> Result<()> {
+    let abilene = file("abilene.yaml");
+    let ways = |more: &[&str]| -> Vec<String> {
+        ["ways", "seattle", "newyork", &abilene].iter().chain(more).map(ToString::to_string).collect()
+    };
+    let asked = |more: &[&str], wanted: i32| -> Result<serde_json::Value> {
+        let words = ways(more);
+        document(&words.iter().map(String::as_str).collect::<Vec<_>>(), wanted)
+    };
+    let found = asked(&["--count", "3"], 0)?;
+    assert_eq!(found["schema"], "ballast.ways/v1");
+    let costs: Vec<u64> =
+        found["ways"].as_array().context("ways")?.iter().filter_map(|way| way["cost"].as_u64()).collect();
+    assert_eq!(costs.len(), 3);
+    assert!(costs.is_sorted() && costs[0] == 4_242, "{costs:?}");
+    let found = asked(&["--avoid", "denver", "atlanta--houston"], 0)?;
+    let hops = found["ways"][0]["hops"].to_string();
+    assert!(hops.contains("kansas") && !hops.contains("denver") && !hops.contains("atlanta"), "{hops}");
+    let found = asked(&["--via", "losangeles"], 0)?;
+    assert!(found["ways"][0]["hops"].to_string().contains("losangeles"), "{found}");
+    let found = asked(&["--disjoint", "nodes"], 0)?;
+    assert_eq!(found["common"], json!({"nodes": [], "links": [], "risks": [], "is_proven": true}));
+    assert_eq!(found["ways"].as_array().map(Vec::len), Some(2));
+    // Both ways east pass one of these two: without them there is none.
+    let found = asked(&["--avoid", "denver", "sunnyvale"], 1)?;
+    assert_eq!(found["ways"], json!([]));
+    // A line has one way: a pair shares all of it, and says so.
+    let found = document(&["ways", "n1", "n3", &file("line.yaml"), "--disjoint", "nodes"], 0)?;
+    assert!(!found["common"]["links"].as_array().context("links")?.is_empty(), "{found}");
+    // A misspelt word is told, not passed over.
+    for (more, told) in [
+        (&["--avoid-risk", "conduit"][..], "no link has the risk group conduit"),
+        (&["--without", "radio"], "no link has the affinity label radio"),
+        (&["--avoid", "dever"], "no node dever"),
+        (&["--avoid", "denver--newyork"], "no link denver--newyork"),
+    ] {
+        let words = ways(more);
+        let (code, _, stderr) = code(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+        assert!(code == 1 && stderr.contains(told), "{more:?}: {code} {stderr}");
+    }
+    Ok(())
+}
