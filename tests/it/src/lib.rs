@@ -2,6 +2,7 @@
 //! an agent or a controller.
 
 pub mod bed;
+pub mod data;
 pub mod igp;
 pub mod tracer;
 

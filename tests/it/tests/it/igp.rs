@@ -3,8 +3,8 @@
 //! A route agrees when metric and outgoing interfaces are the same, a backup when the one that Ballast installs is among those
 //! that FRR lists and there is one exactly where FRR has one. Every disagreement and every case that cannot apply is printed.
 
-use crate::world::data;
 use anyhow::{Context, Result, ensure};
+use it::data::folder;
 use it::igp::{
     Expected, Scenario, announce, announce_hosts_by_absence, frr_database, frr_ospf_table, frr_ospf6_table,
     frr_router, frr_routes, holo_router, routers_of,
@@ -199,7 +199,7 @@ fn frr(folder: &Path, loopback: u64) -> Result<Scenario> {
 
 #[test]
 fn world_frr_ospf_tables_before_and_after_a_link_goes_down() -> Result<()> {
-    let Some(folder) = data("igp-expected/frr/ospf_topo1") else { return Ok(()) };
+    let Some(folder) = folder("igp-expected/frr/ospf_topo1") else { return Ok(()) };
     let scenario = frr(&folder, 0)?;
     let mut tally = Tally::default();
     // The test that these tables are from sets r3's interface to the common network down.
@@ -219,7 +219,7 @@ fn world_frr_ospf_tables_before_and_after_a_link_goes_down() -> Result<()> {
 
 #[test]
 fn world_frr_isis_tables() -> Result<()> {
-    let Some(folder) = data("igp-expected/frr/isis_topo1") else { return Ok(()) };
+    let Some(folder) = folder("igp-expected/frr/isis_topo1") else { return Ok(()) };
     let compiled = Compiled::new(&frr(&folder, 10)?, &[])?;
     let mut tally = Tally::default();
     for (router, folder) in routers_of(&folder)? {
@@ -234,7 +234,7 @@ fn world_frr_isis_tables() -> Result<()> {
 
 #[test]
 fn world_frr_isis_loop_free_alternates() -> Result<()> {
-    let Some(folder) = data("igp-expected/frr/isis_lfa_topo1") else { return Ok(()) };
+    let Some(folder) = folder("igp-expected/frr/isis_lfa_topo1") else { return Ok(()) };
     let compiled = Compiled::new(&frr(&folder, 10)?, &[])?;
     let mut tally = Tally::default();
     for (router, folder) in routers_of(&folder)? {
@@ -251,7 +251,7 @@ fn world_frr_isis_loop_free_alternates() -> Result<()> {
 fn world_holo_ospf_tables() -> Result<()> {
     let mut suites = 0;
     for name in ["ospfv2-topo1-1", "ospfv2-topo2-1", "ospfv3-topo2-1"] {
-        let Some(folder) = data(&format!("igp-expected/holo/holo-ospf-{name}")) else { continue };
+        let Some(folder) = folder(&format!("igp-expected/holo/holo-ospf-{name}")) else { continue };
         suites += 1;
         let mut scenario = Scenario::default();
         let mut tally = Tally::default();
@@ -271,7 +271,7 @@ fn world_holo_ospf_tables() -> Result<()> {
 
 #[test]
 fn world_frr_ospf_topology_independent_alternates() -> Result<()> {
-    let Some(folder) = data("igp-expected/frr/ospf_tilfa_topo1") else { return Ok(()) };
+    let Some(folder) = folder("igp-expected/frr/ospf_tilfa_topo1") else { return Ok(()) };
     let scenario = frr(&folder, 0)?;
     let compiled = Compiled::new(&scenario, &[])?;
     let mut tally = Tally { labels: true, ..Tally::default() };
@@ -318,7 +318,7 @@ fn neighbours(scenario: &Scenario, router: &str) -> BTreeMap<String, String> {
 
 #[test]
 fn world_frr_constrained_paths() -> Result<()> {
-    let Some(folder) = data("igp-expected/frr/cspf_topo1/reference") else { return Ok(()) };
+    let Some(folder) = folder("igp-expected/frr/cspf_topo1/reference") else { return Ok(()) };
     let mut agree = 0;
     for (family, key) in [("ipv4", "local-address"), ("ipv6", "local-address-v6")] {
         for metric in ["metric", "te-metric", "delay"] {

@@ -1,31 +1,9 @@
 //! Every published network that is at hand: imported, read as a topology file, compiled.
 
-use crate::world::BALLAST_DATA_DEFAULT;
+use it::data;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use topology::import::{Import, Options, import};
-
-/// Where published networks are.
-pub(crate) fn data() -> PathBuf {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join(BALLAST_DATA_DEFAULT);
-    std::env::var_os("BALLAST_DATA").map_or_else(default, PathBuf::from)
-}
-
-/// All files below a folder with one of these endings, sorted.
-pub(crate) fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let name = path.to_string_lossy().into_owned();
-        if path.is_dir() {
-            found.extend(files(&path, endings));
-        } else if endings.iter().any(|ending| name.ends_with(ending)) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
 
 /// The file beside `path` that belongs to it.
 fn companion(path: &Path) -> Option<Vec<u8>> {
@@ -67,12 +45,8 @@ fn judge(import: &Import) -> Result<(), String> {
 
 /// Imports each file of a folder: how many became a network, and what is said of the others.
 fn all(folder: &str, endings: &[&str]) -> Option<(usize, BTreeMap<String, String>)> {
-    let folder = data().join(folder);
-    let files = files(&folder, endings);
-    if files.is_empty() {
-        println!("skipped: no data in {}", folder.display());
-        return None;
-    }
+    let folder = data::folder(folder)?;
+    let files = data::files(&folder, endings);
     let (mut good, mut refused) = (0, BTreeMap::new());
     for path in &files {
         let bytes = std::fs::read(path).unwrap();

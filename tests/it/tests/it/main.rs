@@ -11,6 +11,7 @@ mod cli;
 mod format;
 mod igp;
 mod import;
+mod import_counts;
 mod judged;
 mod lab_main;
 mod lab_verbs;

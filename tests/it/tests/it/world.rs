@@ -1,43 +1,15 @@
 //! Loads that others published or computed, against the loads of compiled programs.
 //!
-//! The data are not part of the project: `BALLAST_DATA` says where they are (default `../shared/data` from the
-//! project's root). What is absent is skipped and said.
+//! The data are not part of the project: see `it::data`.
 
+use it::data::{files, folder};
 use plan::Facts;
 use plan::load::{Demands, Load, load};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 use topology::import::{CostRule, Format, Options, import};
 use topology::{Demand, Direction, LinkIndex, NodeIndex, Topology};
-
-/// Where the data are when the variable is not set, from this package.
-pub(crate) const BALLAST_DATA_DEFAULT: &str = "../../../shared/data";
-
-/// The folder below the data, if it is there.
-pub(crate) fn data(folder: &str) -> Option<PathBuf> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join(BALLAST_DATA_DEFAULT);
-    let path = std::env::var_os("BALLAST_DATA").map_or_else(default, PathBuf::from).join(folder);
-    if !path.is_dir() {
-        println!("skipped: {folder} is not among the data");
-        return None;
-    }
-    Some(path)
-}
-
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = Vec::new();
-    for group in std::fs::read_dir(folder).unwrap() {
-        let group = group.unwrap().path();
-        if group.is_dir() {
-            let entries = std::fs::read_dir(&group).unwrap().map(|entry| entry.unwrap().path());
-            found.extend(entries.filter(|path| path.to_string_lossy().ends_with(ending)));
-        }
-    }
-    found.sort();
-    found
-}
 
 /// A link between nodes by number.
 struct Edge {
@@ -87,9 +59,9 @@ const TOPOHUB_ROUNDING: f64 = 0.005 + 1e-6;
 
 #[test]
 fn loads_are_those_that_topohub_publishes() {
-    let Some(folder) = data("topohub") else { return };
+    let Some(folder) = folder("topohub") else { return };
     let (mut cases, mut values, mut disagreements) = (0, 0, Vec::new());
-    for path in files(&folder, ".json") {
+    for path in files(&folder, &[".json"]) {
         let document: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let position: BTreeMap<String, usize> = document["nodes"]
             .as_array()
@@ -150,7 +122,7 @@ fn loads_are_those_that_topohub_publishes() {
 
 #[test]
 fn the_greatest_link_use_is_the_one_computed_for_every_repetita_matrix() {
-    let Some(folder) = data("repetita") else { return };
+    let Some(folder) = folder("repetita") else { return };
     let expected = std::fs::read_to_string(folder.join("expected-mlu-computed.tsv")).unwrap();
     let (mut cases, mut disagreements) = (0, Vec::new());
     for line in expected.lines().skip(1) {

@@ -1,41 +1,9 @@
 //! Every file of the public collections as a topology file, against what the collections say about themselves.
-//!
-//! The data are not part of the project: `BALLAST_DATA` says where they are (default `../shared/data` from the
-//! project's root). What is absent is skipped and said.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use it::data::{files, folder};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use topology::import::{Format, Import, Options, import};
-
-/// Where the data are when the variable is not set, from this package.
-const BALLAST_DATA_DEFAULT: &str = "../../shared/data";
-
-/// The folder below the data, if it is there.
-fn data(folder: &str) -> Option<PathBuf> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join(BALLAST_DATA_DEFAULT);
-    let path = std::env::var_os("BALLAST_DATA").map_or_else(default, PathBuf::from).join(folder);
-    if !path.is_dir() {
-        println!("skipped: {folder} is not among the data");
-        return None;
-    }
-    Some(path)
-}
-
-/// All files below a folder whose name ends so, sorted.
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path, ending));
-        } else if path.to_string_lossy().ends_with(ending) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
 
 /// Imports a file and checks that its format is guessed.
 fn imported(path: &Path, companion: Option<&Path>, format: Format) -> Import {
@@ -55,7 +23,7 @@ fn set(import: &Import, key: &str) -> usize {
 
 #[test]
 fn the_topology_zoo_has_the_nodes_links_and_places_of_its_index() {
-    let Some(folder) = data("topology-zoo") else { return };
+    let Some(folder) = folder("topology-zoo") else { return };
     let index = std::fs::read_to_string(folder.join("INDEX-computed.tsv")).unwrap();
     let mut rows = index.lines().map(|row| row.split('\t').collect::<Vec<_>>());
     let heads = rows.next().unwrap();
@@ -65,7 +33,7 @@ fn the_topology_zoo_has_the_nodes_links_and_places_of_its_index() {
             (row[0].to_owned(), numbers.collect())
         })
         .collect();
-    let paths = files(&folder, ".graphml");
+    let paths = files(&folder, &[".graphml"]);
     let mut odd = Vec::new();
     for path in &paths {
         let import = imported(path, None, Format::Graphml);
@@ -85,8 +53,8 @@ fn the_topology_zoo_has_the_nodes_links_and_places_of_its_index() {
 
 #[test]
 fn topohub_has_the_nodes_links_and_demands_that_each_file_counts() {
-    let Some(folder) = data("topohub") else { return };
-    let paths = files(&folder, ".json");
+    let Some(folder) = folder("topohub") else { return };
+    let paths = files(&folder, &[".json"]);
     for path in &paths {
         let import = imported(path, None, Format::Topohub);
         let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
@@ -109,8 +77,8 @@ fn stated(text: &str, word: &str) -> usize {
 
 #[test]
 fn repetita_pairs_all_edges_and_keeps_all_demands_above_zero() {
-    let Some(folder) = data("repetita") else { return };
-    let graphs = files(&folder, ".graph");
+    let Some(folder) = folder("repetita") else { return };
+    let graphs = files(&folder, &[".graph"]);
     for path in &graphs {
         let import = imported(path, None, Format::Repetita);
         let text = std::fs::read_to_string(path).unwrap();
@@ -118,7 +86,7 @@ fn repetita_pairs_all_edges_and_keeps_all_demands_above_zero() {
         assert_eq!((import.nodes.len(), import.links.len()), counted, "{}", path.display());
         assert!(!import.invented.iter().any(|line| line.contains("way back")), "{}", path.display());
     }
-    let matrices = files(&folder, ".demands");
+    let matrices = files(&folder, &[".demands"]);
     for path in &matrices {
         // NAME.demands or NAME.NUMBER.demands beside NAME.graph.
         let graph = [path.with_extension("graph"), path.with_extension("").with_extension("graph")];
@@ -133,8 +101,8 @@ fn repetita_pairs_all_edges_and_keeps_all_demands_above_zero() {
 
 #[test]
 fn rocketfuel_maps_pair_all_directions_with_their_delays() {
-    let Some(folder) = data("rocketfuel") else { return };
-    let paths = files(&folder, ".weights.intra");
+    let Some(folder) = folder("rocketfuel") else { return };
+    let paths = files(&folder, &[".weights.intra"]);
     for path in &paths {
         let name = path.file_name().unwrap().to_string_lossy().replace("weights", "latencies");
         let latencies = path.with_file_name(name);
@@ -154,8 +122,8 @@ fn rocketfuel_maps_pair_all_directions_with_their_delays() {
 
 #[test]
 fn net2plan_designs_have_the_nodes_and_links_of_their_names() {
-    let Some(folder) = data("net2plan") else { return };
-    let paths = files(&folder, ".n2p");
+    let Some(folder) = folder("net2plan") else { return };
+    let paths = files(&folder, &[".n2p"]);
     let mut counted = 0;
     for path in &paths {
         let import = imported(path, None, Format::Net2plan);
