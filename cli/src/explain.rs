@@ -4,6 +4,7 @@ use crate::arguments::{Explain, Server};
 use crate::client::Client;
 use crate::exit::{self, Done, Failure};
 use crate::files::topology_of;
+use crate::offline::node;
 use crate::output::{json, print};
 use crate::table::table;
 use plan::{Facts, compile};
@@ -25,6 +26,7 @@ pub(crate) fn explain(arguments: &Explain, server: &Server) -> Done {
         Some(file) => offline(file)?,
         None => online(server)?,
     };
+    node(&known.topology, &arguments.host)?;
     let network = compile(&known.topology, &known.facts);
     let (host, prefix) = (&arguments.host, &arguments.prefix);
     let found = plan::explain::explain(&known.topology, &known.facts, &network, host, prefix)

@@ -246,8 +246,16 @@ fn program_text(program: &rest::ProgramDocument) -> String {
 }
 
 pub(crate) fn no_node(topology: &Topology, name: &str) -> Failure {
-    let names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).take(20).collect();
-    Failure::new(exit::NO, format!("there is no node {name}; there are {}", names.join(", ")))
+    let hint = match topology.nearest_node(name) {
+        Some(near) => format!("did you mean {near}?"),
+        None => {
+            let names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).take(20).collect();
+            let more = topology.nodes.len() - names.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("there are {}{more}", names.join(", "))
+        }
+    };
+    Failure::new(exit::NO, format!("there is no node {name}; {hint}"))
 }
 
 /// The node called so.

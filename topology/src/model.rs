@@ -4,6 +4,7 @@
 //! have no host bits set. Two files that say the same in another order give equal values: lines in the
 //! file are kept for explanations but take no part in equality.
 
+use crate::suggest::Suggester;
 use ipnetwork::IpNetwork;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -358,6 +359,11 @@ impl Topology {
         self.nodes.binary_search_by(|node| node.name.as_str().cmp(name)).ok().map(|at| NodeIndex(at as u32))
     }
 
+    /// The node that somebody who wrote `name` probably meant.
+    pub fn nearest_node(&self, name: &str) -> Option<&str> {
+        Suggester::new().nearest(name, self.nodes.iter().map(|node| node.name.as_str()))
+    }
+
     /// The link called `id`, its two endpoints in either order, or the only link between two nodes when
     /// `id` is `a--b`.
     pub fn link_index(&self, id: &str) -> Option<LinkIndex> {
@@ -409,6 +415,15 @@ mod tests {
             (Share::Count(5), 2, 5),
         ] {
             assert_eq!(share.of(total), wanted, "{share} of {total}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_node_has_a_nearest_one_and_a_strange_name_has_none() {
+        let text = "version: 1\nname: x\nnodes: {spine1: {}, spine2: {}, leaf: {}}\n";
+        let topology = crate::read("x.yaml", text.as_bytes()).topology.unwrap();
+        for (name, wanted) in [("spin1", Some("spine1")), ("Leaf", Some("leaf")), ("router", None)] {
+            assert_eq!(topology.nearest_node(name), wanted, "{name}");
         }
     }
 

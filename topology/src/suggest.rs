@@ -26,7 +26,8 @@ impl Suggester {
     ) -> Option<&'c str> {
         let budget = (name.len() / 3).clamp(1, 3);
         let mut best: Option<(usize, &str)> = None;
-        if name.len() > NAME_BYTES_MAX {
+        // Every name of one letter is one edit away from every other.
+        if name.len() > NAME_BYTES_MAX || name.len() < 2 {
             return None;
         }
         for candidate in candidates {

@@ -105,7 +105,10 @@ pub fn paths(topology: &Topology, facts: &Facts, network: &Network, from: &str, 
     let unknown = [from, to].into_iter().find(|node| topology.node_index(node).is_none());
     let found = walk::paths(topology, facts, network, from, to);
     let (verdict, reason) = match unknown {
-        Some(node) => ("unknown_node", format!("the topology has no node {node}")),
+        Some(node) => {
+            let hint = topology.nearest_node(node).map(|near| format!("; did you mean {near}?"));
+            ("unknown_node", format!("the topology has no node {node}{}", hint.unwrap_or_default()))
+        }
         None => verdict(&found),
     };
     rest::Paths {

@@ -185,7 +185,7 @@ fn ways_keep_to_their_conditions_and_pairs_share_as_little_as_there_is() -> Resu
     for (more, told) in [
         (&["--avoid-risk", "conduit"][..], "no link has the risk group conduit"),
         (&["--without", "radio"], "no link has the affinity label radio"),
-        (&["--avoid", "dever"], "no node dever"),
+        (&["--avoid", "dever"], "there is no node dever; did you mean denver?"),
         (&["--avoid", "denver--newyork"], "no link denver--newyork"),
     ] {
         let words = ways(more);
