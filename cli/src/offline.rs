@@ -7,8 +7,10 @@ use crate::files::{reading_of, text_of, topology_of};
 use crate::output::{colour, json, print, say};
 use crate::table::table;
 use crate::violations::judge;
+use plan::incremental::Incremental;
 use plan::load::rate_text;
 use plan::proof::State;
+use plan::spf::Cores;
 use plan::{Facts, Network};
 use std::path::Path;
 use std::process::ExitCode;
@@ -116,8 +118,16 @@ fn ask_for_plan(path: &Path, server: &Server) -> Result<rest::PlanDocument, Fail
 
 fn between(old: Option<&Topology>, new: &Topology) -> rest::PlanDocument {
     let facts = Facts::default();
-    let after = plan::compile(new, &facts);
-    let before = old.map(|old| (old, Arc::new(plan::compile(old, &facts))));
+    let (before, after) = match old {
+        None => (None, plan::compile(new, &facts)),
+        // What the change does not touch need not be computed twice.
+        Some(old) => {
+            let mut state = Incremental::new(old.clone(), facts.clone(), Cores::All);
+            let before = Arc::new(state.network().clone());
+            state.take_topology(new.clone(), facts.clone());
+            (Some((old, before)), state.network().clone())
+        }
+    };
     let impact = plan::impact::impact(
         before.as_ref().map(|(old, network)| (*old, &facts, &**network)),
         (new, &facts, &after),

@@ -1,12 +1,12 @@
 //! Model and facts in, one program per host out.
 //!
 //! Pure: no file system, no clock, no randomness, the same bytes on every replica and on an engineer's
-//! laptop. The road is `graph` -> `paths` -> `backup` -> `class` -> `settings` -> `network`, which gives a
-//! `program` per host; `objects` is a program as kernel objects, `digest` names it, `diff` compares two,
-//! `forwarding` is what all programs together do; `walk` and `trace` follow packets through it, `check` judges it, `load`
-//! sends demands through it, `impact` says what a change does to the network, `steps`
-//! splits it by size, `order` orders it so that nothing loops or is cut off on the way, `proof` checks that,
-//! `render` writes a program for people.
+//! laptop. The road is `graph` -> `spf` -> `paths` -> `backup` -> `origins` -> `settings` -> `network`, which gives a
+//! `program` per host; `incremental` follows changes; `objects` is a program as kernel objects, `digest` names it, `diff`
+//! compares two, `forwarding` is what all programs together do; `walk` and `trace` follow packets through it, `check` and
+//! `failures` judge it, `load` sends demands through it, `explain` and `what_if` answer questions about it, `impact` says what
+//! a change does to the network, `steps` splits it by size, `order` orders it so that nothing loops or is cut off on the way,
+//! `proof` checks that; `constrained` finds ways that no program takes.
 
 pub mod backup;
 pub mod check;
@@ -30,7 +30,6 @@ mod origins;
 mod paths;
 pub mod program;
 pub mod proof;
-pub mod render;
 mod settings;
 pub mod spf;
 pub mod steps;

@@ -8,5 +8,6 @@ pub(crate) mod fixture;
 pub(crate) mod laws;
 pub(crate) mod mixtures;
 mod origins;
+mod render;
 mod routing;
 mod samples;

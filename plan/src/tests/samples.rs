@@ -1,6 +1,6 @@
 //! The sample files' programs, as snapshots to read, and the order of a file's lines.
 
-use crate::render::render_program;
+use super::render::render_program;
 use crate::walk::{Fate, paths};
 use crate::{Facts, Network, compile};
 use proptest::prelude::*;

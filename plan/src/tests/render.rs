@@ -7,7 +7,7 @@ use std::fmt::Write;
 /// All of a program, a line per object, in the order in which an agent installs them.
 ///
 /// Routes name their next hops and the node that they lead to.
-pub fn render_program(program: &Program, table: &PrefixTable) -> String {
+pub(crate) fn render_program(program: &Program, table: &PrefixTable) -> String {
     let objects = Objects::of(program, table);
     let mut lines = vec![format!("host {}", program.host)];
     lines.extend(objects.sysctls.iter().map(|(name, value)| format!("sysctl {name} = {value}")));
