@@ -34,6 +34,9 @@ pub enum Event {
     },
     /// The kernel said that links changed, or they were asked for: all links now.
     LinksChanged(BTreeMap<String, Link>),
+    /// Interfaces whose liveness session was up at some time, and whether their neighbour is alive now. Dead means that the
+    /// session timed out, or that the neighbour signalled it down: an interface that is not named here is unknown, never dead.
+    Liveness(BTreeMap<String, bool>),
     /// The kernel said that other objects changed, or that notifications were lost: look again.
     KernelChanged,
     /// A session with a controller is open.

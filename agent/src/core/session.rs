@@ -145,6 +145,7 @@ impl Agent {
             Event::Applied { batch, results } => self.applied(batch, results, out),
             Event::LedgerSaved { save, result } => self.ledger_saved(save, result, out),
             Event::LinksChanged(links) => self.links_changed(now, links, out),
+            Event::Liveness(alive) => debug!(?alive, "liveness"),
             Event::KernelChanged => self.look(Millis(now.0 + self.config.audit_ms_min)),
             Event::Connected => {
                 self.connected = true;
