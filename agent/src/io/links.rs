@@ -6,7 +6,7 @@
 
 use crate::core::kernel::PROTOCOL;
 use crate::core::ownership::id_is_ours;
-use crate::io::netlink::nexthops_in_events;
+use crate::io::netlink::{drop_own_echo, nexthops_in_events};
 use futures::StreamExt;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -72,6 +72,8 @@ async fn links_addresses_routes(own_port: u32, out: &mpsc::Sender<Change>) -> Re
         rtnetlink::new_multicast_connection(&groups).map_err(no_socket)?;
     setsockopt(connection.socket_mut().socket_ref(), sockopt::RcvBufForce, &SOCKET_BYTES)
         .map_err(no_socket)?;
+    // Without it echoes are only read and passed over.
+    let _ = drop_own_echo(connection.socket_mut().socket_ref(), own_port);
     let pump = tokio::spawn(connection);
     while let Some((message, _)) = events.next().await {
         let (links, objects) = meaning(&message, own_port);
@@ -114,6 +116,7 @@ async fn nexthops(own_port: u32, out: &mpsc::Sender<Change>) -> Result<(), Strin
     socket.socket_mut().bind(&SocketAddr::new(0, 0)).map_err(no_socket)?;
     socket.socket_mut().add_membership(GROUP_NEXTHOP).map_err(no_socket)?;
     setsockopt(socket.socket_ref(), sockopt::RcvBufForce, &SOCKET_BYTES).map_err(no_socket)?;
+    let _ = drop_own_echo(socket.socket_ref(), own_port);
     let mut events = Vec::with_capacity(EVENTS_BYTES);
     loop {
         events.clear();

@@ -3,6 +3,7 @@
 
 mod apply;
 mod attribute;
+mod filter;
 mod message;
 mod nexthop;
 mod read;
@@ -13,6 +14,7 @@ mod tests;
 
 use crate::core::kernel::{Actual, Link, Op, OpResults};
 use crate::io::kernel::Kernel;
+pub(crate) use filter::drop_own_echo;
 use socket::RequestSocket;
 use std::collections::BTreeMap;
 
