@@ -140,6 +140,65 @@ fn no_controller_answers_is_exit_5_and_says_which_were_asked() -> Result<()> {
     Ok(())
 }
 
+/// Runs `ballast` with at most so many bytes of memory of its own (`RLIMIT_DATA`).
+fn ballast_within(bytes: usize, arguments: &[&str]) -> Result<Output> {
+    let limited = "ulimit -d \"$1\" && shift && exec \"$@\"";
+    let kilobytes = (bytes / 1024).to_string();
+    let mut command = Command::new("bash");
+    command.args(["-c", limited, "bash", &kilobytes]).arg(binary("ballast")?).args(arguments);
+    Ok(command.output()?)
+}
+
+#[test]
+fn memory_is_bounded_by_the_size_of_the_file() -> Result<()> {
+    /// Of the program itself, whatever it reads.
+    const OWN_BYTES: usize = 24 << 20;
+    const FILE_BYTES: usize = 384 << 10;
+    let folder = tempfile::tempdir()?;
+    let make =
+        |name: &str, head: &str, item: &dyn Fn(usize) -> String, tail: &str| -> Result<(String, usize)> {
+            let mut text = head.to_string();
+            for at in 0.. {
+                text.push_str(&item(at));
+                if text.len() >= FILE_BYTES {
+                    break;
+                }
+            }
+            text.push_str(tail);
+            let path = folder.path().join(name);
+            std::fs::write(&path, &text)?;
+            Ok((path.display().to_string(), text.len()))
+        };
+    let head = "version: 1\nname: x\nnodes: {a: {}, b: {}}\n";
+    let links = |at: usize| format!("- {{endpoints: [a:e{at}, b:e{at}]}}\n");
+    let links = make("links.yaml", &format!("{head}links:\n"), &links, "")?;
+    let errors = make("errors.yaml", &format!("{head}links:\n"), &|_| "- x\n".to_string(), "")?;
+    let head = "<graphml><graph><node id=\"0\"/><node id=\"1\"/>";
+    let edges = |_| "<edge source=\"0\" target=\"1\"/>".to_string();
+    let edges = make("edges.graphml", head, &edges, "</graph></graphml>")?;
+    for (verb, (path, bytes), factor, wanted) in
+        [("check", links, 200, 0), ("check", errors, 200, 1), ("import", edges, 100, 0)]
+    {
+        let written = folder.path().join("out.yaml").display().to_string();
+        let mut arguments = vec![verb, &path];
+        if verb == "import" {
+            arguments.extend(["-o", &written]);
+        }
+        let output = ballast_within(OWN_BYTES + factor * bytes, &arguments)?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(wanted), "{arguments:?}: {}: {words:.500}", output.status);
+        if wanted == 0 {
+            // With much less the same file is too much: the bound is one that can be broken.
+            let output = ballast_within(OWN_BYTES + factor * bytes / 20, &arguments)?;
+            ensure!(
+                output.status.code() != Some(0),
+                "{arguments:?} needs less than a twentieth of its bound"
+            );
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn what_people_read_is_reviewed() -> Result<()> {
     let (triangle, abilene) = (file("triangle.yaml"), file("abilene.yaml"));
