@@ -1,7 +1,7 @@
 //! `ballast-agent`: runs on a host, or asks the one that runs there.
 
 use agent::core::Config;
-use agent::io::{local, runtime, store::Store};
+use agent::io::{local, lock, netns, notify::Manager, privilege, runtime, store::Store};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
@@ -53,6 +53,12 @@ struct RunArguments {
     /// Local socket for `status` and `dump`.
     #[arg(long, default_value = "/run/ballast-agent/agent.sock")]
     socket: PathBuf,
+    /// Network namespace to run in: a name as ip-netns(8) knows it, or a path.
+    #[arg(long, value_name = "NAME|PATH")]
+    netns: Option<String>,
+    /// End the agent that runs in this network namespace or with this state folder, and take its place.
+    #[arg(long)]
+    take_over: bool,
     /// Form of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -93,15 +99,26 @@ fn main() -> ExitCode {
 
 fn run(arguments: &RunArguments) -> Result<()> {
     log_to_standard_error(arguments.log_format);
+    // What needs more rights than the agent keeps comes first, before any thread starts.
+    if let Some(name) = &arguments.netns {
+        netns::enter(name).with_context(|| {
+            format!("the network namespace {} cannot be entered", netns::path(name).display())
+        })?;
+    }
+    let lock = lock::take(&arguments.state, arguments.take_over)?;
+    privilege::keep_network_administration_only()?;
+    let manager = Manager::from_environment().context("NOTIFY_SOCKET")?;
     let identity = transport::Identity::read(&arguments.ca, &arguments.cert, &arguments.key)?;
     let tls = transport::client_config(&identity)
         .with_context(|| format!("{} does not fit {}", arguments.key.display(), arguments.cert.display()))?;
     let operator_key = arguments.operator_key_pub.as_deref().map(read_operator_key).transpose()?;
-    let store = Store::open(&arguments.state)?;
+    let store = Store::new(&arguments.state);
     let config = Config { host: arguments.host.clone(), operator_key, ..Config::default() };
     let settings = runtime::Settings {
         config,
+        lock,
         store,
+        manager,
         socket: arguments.socket.clone(),
         controllers: arguments.controllers.clone(),
         tls,

@@ -5,6 +5,7 @@ use crate::core::reconcile::Waiting;
 use crate::core::session::Agent;
 use plan::Objects;
 use serde_json::{Value, json};
+use wire::agent::ObjectCounts;
 
 /// `ballast-agent status`.
 pub(crate) fn status(agent: &Agent, now: Millis) -> LocalAnswer {
@@ -38,6 +39,20 @@ pub(crate) fn status(agent: &Agent, now: Millis) -> LocalAnswer {
             "links": links,
         })
         .to_string(),
+    )
+}
+
+/// How the host stands, in one line, for the service manager.
+pub(crate) fn line(agent: &Agent) -> String {
+    let controller = match agent.controller.filter(|_| agent.connected) {
+        Some(id) => format!("controller {id}"),
+        None => "no controller".to_string(),
+    };
+    let Some(running) = &agent.ledger.running else { return format!("no program yet; {controller}") };
+    let ObjectCounts { installed, pending, refused } = agent.found.counts;
+    format!(
+        "generation {}, revision {}: {installed} installed, {pending} pending, {refused} refused; {controller}",
+        running.generation, running.revision
     )
 }
 

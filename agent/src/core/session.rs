@@ -187,6 +187,11 @@ impl Agent {
         })
     }
 
+    /// How the host stands, in one line.
+    pub fn status_line(&self) -> String {
+        local::line(self)
+    }
+
     /// The program's own digest where the kernel holds all of it; else one over the program and what is missing.
     pub(crate) fn effective_digest(&self, program: Digest) -> Digest {
         if self.found.pending.is_empty() && self.found.refused.is_empty() {

@@ -4,9 +4,13 @@ pub mod conn;
 pub mod kernel;
 pub mod links;
 pub mod local;
+pub mod lock;
 #[cfg(test)]
 pub(crate) mod namespace;
 pub mod netlink;
+pub mod netns;
+pub mod notify;
+pub mod privilege;
 pub mod runtime;
 pub mod store;
 pub mod thread;

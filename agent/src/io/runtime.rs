@@ -4,9 +4,11 @@ use crate::core::{Agent, Config, Effect, Event, Millis};
 use crate::io::conn;
 use crate::io::links::{self, Change};
 use crate::io::local::{self, Waiting};
+use crate::io::lock::{self, WriterLock};
 use crate::io::netlink::Netlink;
+use crate::io::notify::Manager;
 use crate::io::store::Store;
-use crate::io::thread::{self, Ask};
+use crate::io::thread::{self, Ask, Progress};
 use anyhow::{Context, Result, anyhow};
 use rustls::ClientConfig;
 use std::path::PathBuf;
@@ -19,6 +21,14 @@ use tracing::info;
 
 /// Events on their way to the core; whoever brings more waits.
 const EVENTS_MAX: usize = 1_024;
+/// Changes that the kernel told of; they only ask for a look.
+const CHANGES_MAX: usize = 64;
+/// Questions to the kernel: the core asks for one thing at a time.
+const ASKS_MAX: usize = 4;
+/// Ledgers on their way to the disk: the core waits for one before it has another.
+const SAVES_MAX: usize = 4;
+/// Messages to the controller: more than a session takes up are lost, and the next beat says it all again.
+const OUTGOING_MAX: usize = 64;
 const TICK: Duration = Duration::from_millis(10);
 
 /// What the process was started with.
@@ -26,8 +36,12 @@ const TICK: Duration = Duration::from_millis(10);
 pub struct Settings {
     /// For the core.
     pub config: Config,
-    /// The state folder, locked.
+    /// The host lock, held to the end.
+    pub lock: WriterLock,
+    /// The state folder.
     pub store: Store,
+    /// Who started the agent and watches it.
+    pub manager: Manager,
     /// Local socket.
     pub socket: PathBuf,
     /// `HOST:PORT` of each controller.
@@ -38,21 +52,36 @@ pub struct Settings {
 
 /// Runs until a signal ends it. Nothing in the kernel is changed by the end.
 pub async fn run(settings: Settings) -> Result<()> {
-    let Settings { config, store, socket, controllers, tls } = settings;
+    let Settings { config, lock, store, manager, socket, controllers, tls } = settings;
+    let lock = Arc::new(lock);
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
-    let (asks, asked) = blocking::channel();
-    // The core asks for one thing at a time: this queue does not grow.
-    let kernel = Netlink::open().map_err(|why| anyhow!(why))?;
-    let own_port = kernel.port();
-    thread::start(Box::new(kernel), asked, events.clone()).context("the kernel's thread")?;
+    let (asks, asked) = blocking::sync_channel(ASKS_MAX);
+    let may_write = move |lock: &WriterLock| lock.check().map_err(|lost| lost.to_string());
+    let (before_batch, before_ask) = (lock.clone(), lock.clone());
+    let kernel =
+        Netlink::open().map_err(|why| anyhow!(why))?.asking(Box::new(move || may_write(&before_batch)));
+    let (own_port, kernel_progress) = (kernel.port(), Progress::new(kernel.steps()));
+    let mut lost = thread::start(
+        Box::new(kernel),
+        move || may_write(&before_ask),
+        asked,
+        events.clone(),
+        kernel_progress.clone(),
+    )
+    .context("the kernel's thread")?;
     // One ask that waits stands for all that come before it is answered.
     let (links_asks, links_asked) = blocking::sync_channel(1);
     let kernel = Netlink::open().map_err(|why| anyhow!(why))?;
-    thread::start_links(Box::new(kernel), links_asked, events.clone()).context("the links' thread")?;
+    let links_progress = Progress::new(kernel.steps());
+    thread::start_links(Box::new(kernel), links_asked, events.clone(), links_progress.clone())
+        .context("the links' thread")?;
+    if let Some(listener) = lock.listener().context("the lock of this network namespace")? {
+        tokio::spawn(lock::turn_away(listener));
+    }
     let listener = local::bind(&socket).with_context(|| format!("the local socket {}", socket.display()))?;
     let waiting = Waiting::default();
     tokio::spawn(local::serve(listener, waiting.clone(), events.clone()));
-    let (changes, mut changed) = mpsc::channel(64);
+    let (changes, mut changed) = mpsc::channel(CHANGES_MAX);
     let mut watch = tokio::spawn(links::watch(own_port, changes));
     let ledger = store.load().map(Box::new);
     let mut shell = Shell {
@@ -60,6 +89,9 @@ pub async fn run(settings: Settings) -> Result<()> {
         began: Instant::now(),
         asks,
         links_asks,
+        kernel_progress,
+        links_progress,
+        manager,
         saves: saver(store, events.clone())?,
         waiting,
         outgoing: None,
@@ -83,10 +115,13 @@ pub async fn run(settings: Settings) -> Result<()> {
             },
             Some(event) = inbox.recv() => event,
             _ = ticks.tick() => Event::Tick,
+            why = &mut lost => return Err(anyhow!(why.unwrap_or_else(|_| "the kernel's thread is gone".to_string()))),
             ended = &mut watch => return Err(anyhow!(ended?.err().unwrap_or_else(|| "kernel events ended".to_string()))),
         };
         shell.tell(event)?;
+        shell.tend();
     }
+    shell.manager.stopping();
     info!("the agent ends; the kernel keeps what it holds");
     Ok(())
 }
@@ -97,9 +132,12 @@ type Connection = (String, Vec<String>, Arc<ClientConfig>, mpsc::Sender<Event>);
 struct Shell {
     agent: Agent,
     began: Instant,
-    asks: blocking::Sender<Ask>,
+    asks: blocking::SyncSender<Ask>,
     links_asks: blocking::SyncSender<()>,
-    saves: blocking::Sender<(u64, Box<wire::ledger::Ledger>)>,
+    kernel_progress: Progress,
+    links_progress: Progress,
+    manager: Manager,
+    saves: blocking::SyncSender<(u64, Box<wire::ledger::Ledger>)>,
     waiting: Waiting,
     outgoing: Option<mpsc::Sender<wire::agent::ToController>>,
     connect: Option<Connection>,
@@ -107,14 +145,25 @@ struct Shell {
 
 impl Shell {
     fn ask(&self, ask: Ask) -> Result<()> {
+        self.kernel_progress.ask();
         self.asks.send(ask).map_err(|_| anyhow!("the kernel's thread is gone"))
     }
 
     fn read_links(&self) -> Result<()> {
         match self.links_asks.try_send(()) {
-            Ok(()) | Err(blocking::TrySendError::Full(())) => Ok(()),
+            Ok(()) => {
+                self.links_progress.ask();
+                Ok(())
+            }
+            Err(blocking::TrySendError::Full(())) => Ok(()),
             Err(blocking::TrySendError::Disconnected(())) => Err(anyhow!("the links' thread is gone")),
         }
+    }
+
+    /// Tells the service manager what there is to tell.
+    fn tend(&mut self) {
+        let threads = [&self.kernel_progress, &self.links_progress];
+        self.manager.tend(self.began.elapsed(), &threads, || self.agent.status_line());
     }
 
     fn tell(&mut self, event: Event) -> Result<()> {
@@ -133,8 +182,9 @@ impl Shell {
                 self.saves.send((save, ledger)).map_err(|_| anyhow!("the ledger's thread is gone"))
             }
             Effect::Connect => {
+                self.manager.ready();
                 if let Some((host, controllers, tls, events)) = self.connect.take() {
-                    let (sender, receiver) = mpsc::channel(64);
+                    let (sender, receiver) = mpsc::channel(OUTGOING_MAX);
                     self.outgoing = Some(sender);
                     tokio::spawn(conn::run(host, controllers, tls, receiver, events));
                 }
@@ -159,8 +209,8 @@ impl Shell {
 fn saver(
     store: Store,
     events: mpsc::Sender<Event>,
-) -> Result<blocking::Sender<(u64, Box<wire::ledger::Ledger>)>> {
-    let (saves, wanted) = blocking::channel::<(u64, Box<wire::ledger::Ledger>)>();
+) -> Result<blocking::SyncSender<(u64, Box<wire::ledger::Ledger>)>> {
+    let (saves, wanted) = blocking::sync_channel::<(u64, Box<wire::ledger::Ledger>)>(SAVES_MAX);
     std::thread::Builder::new().name("ledger".to_string()).spawn(move || {
         while let Ok((save, ledger)) = wanted.recv() {
             let result = store.save(&ledger).map_err(|error| error.to_string());

@@ -1,9 +1,8 @@
-//! The ledger on disk: written aside, synced, renamed, folder synced; the one before is kept. And the host lock: one agent
-//! per state folder.
+//! The ledger on disk: written aside, synced, renamed, folder synced; the one before is kept. Who may write there says
+//! [`crate::io::lock`].
 
-use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tracing::{error, warn};
@@ -12,71 +11,17 @@ use wire::ledger::Ledger;
 const CURRENT: &str = "ledger";
 const PREVIOUS: &str = "ledger.previous";
 const NEXT: &str = "ledger.new";
-const LOCK: &str = "lock";
 
-/// The state folder of one agent, locked.
+/// The state folder of one agent.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
-    _lock: Flock<File>,
-}
-
-/// The state folder cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another agent runs.
-    #[error("{folder} belongs to a running agent (pid {pid}): end that one first, or give another --state")]
-    Locked {
-        /// The folder.
-        folder: String,
-        /// Whose it is.
-        pid: String,
-    },
-    /// It cannot be made or written.
-    #[error("{path} cannot be used: {source}: give a folder on a local disk with --state")]
-    Io {
-        /// The path.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
 }
 
 impl Store {
-    /// Makes the folder where it is absent and takes its lock.
-    ///
-    /// # Errors
-    /// Another agent holds it, or it cannot be written.
-    pub fn open(folder: &Path) -> Result<Store, OpenError> {
-        let failed = |path: &Path| {
-            let path = path.display().to_string();
-            move |source| OpenError::Io { path, source }
-        };
-        fs::create_dir_all(folder).map_err(failed(folder))?;
-        let path = folder.join(LOCK);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed(&path))?;
-        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
-                let mut pid = String::new();
-                // Only a hint for the person who reads it.
-                let _ = file.read_to_string(&mut pid);
-                return Err(OpenError::Locked {
-                    folder: folder.display().to_string(),
-                    pid: pid.trim().to_string(),
-                });
-            }
-            Err((_, errno)) => return Err(failed(&path)(errno.into())),
-        };
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(failed(&path))?;
-        Ok(Store { folder: folder.to_path_buf(), _lock: lock })
+    /// A folder whose lock this agent holds.
+    pub fn new(folder: &Path) -> Store {
+        Store { folder: folder.to_path_buf() }
     }
 
     /// The newest readable ledger; `None` where there is none. A file that cannot be read is never taken for an empty one:
@@ -159,7 +104,7 @@ mod tests {
     #[test]
     fn the_newest_readable_ledger_is_used() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::new(folder.path());
         assert_eq!(highest(&store), None);
         for index in [1, 2, 3] {
             store.save(&ledger(index)).unwrap();
@@ -189,15 +134,5 @@ mod tests {
         assert_eq!(highest(&store), None);
         store.save(&ledger(4)).unwrap();
         assert_eq!(highest(&store), Some(4));
-    }
-
-    #[test]
-    fn a_second_agent_is_refused_and_told_the_pid() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = Store::open(folder.path()).unwrap();
-        let refused = Store::open(folder.path()).unwrap_err().to_string();
-        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
-        drop(first);
-        Store::open(folder.path()).unwrap();
     }
 }

@@ -4,8 +4,10 @@
 use crate::core::Event;
 use crate::core::kernel::Op;
 use crate::io::kernel::Kernel;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as blocking;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// What the core asks of the kernel.
 #[derive(Debug)]
@@ -16,27 +18,69 @@ pub enum Ask {
     Apply(u64, Vec<Op>),
 }
 
-/// Starts the thread. It ends when either side of it goes away.
+/// How far a thread has come with what it was asked, for the watchdog.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    asked: Arc<AtomicU64>,
+    answered: Arc<AtomicU64>,
+    /// Stands still where the kernel does not answer.
+    steps: Arc<AtomicU64>,
+}
+
+impl Progress {
+    /// A thread that was asked nothing yet; `steps` grows with whatever it does.
+    pub fn new(steps: Arc<AtomicU64>) -> Progress {
+        Progress { asked: Arc::default(), answered: Arc::default(), steps }
+    }
+
+    /// It was asked something more.
+    pub fn ask(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn answer(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What it has done, which grows while it works; `None`: it has nothing to do.
+    pub fn done(&self) -> Option<u64> {
+        let answered = self.answered.load(Ordering::Relaxed);
+        let busy = self.asked.load(Ordering::Relaxed) != answered;
+        busy.then(|| answered.wrapping_add(self.steps.load(Ordering::Relaxed)))
+    }
+}
+
+/// Starts the thread. It ends when either side of it goes away, or when `may_write` says that another agent writes here now:
+/// the reason then comes out of the receiver.
 ///
 /// # Errors
 /// The system gives no thread.
 pub fn start(
     mut kernel: Box<dyn Kernel>,
+    may_write: impl Fn() -> Result<(), String> + Send + 'static,
     asks: blocking::Receiver<Ask>,
     events: mpsc::Sender<Event>,
-) -> std::io::Result<()> {
+    progress: Progress,
+) -> std::io::Result<oneshot::Receiver<String>> {
+    let (ended, end) = oneshot::channel();
     std::thread::Builder::new().name("kernel".to_string()).spawn(move || {
         while let Ok(ask) = asks.recv() {
+            if let Err(why) = may_write() {
+                // Nobody listens when the process ends anyway.
+                let _ = ended.send(why);
+                return;
+            }
             let event = match ask {
                 Ask::Read(sysctls) => Event::KernelRead(kernel.read(&sysctls).map(Box::new)),
                 Ask::Apply(batch, ops) => Event::Applied { batch, results: kernel.apply(&ops) },
             };
+            progress.answer();
             if events.blocking_send(event).is_err() {
                 return;
             }
         }
     })?;
-    Ok(())
+    Ok(end)
 }
 
 /// Starts the thread that reads the links whenever it is asked. It ends when either side of it goes away.
@@ -47,6 +91,7 @@ pub fn start_links(
     mut kernel: Box<dyn Kernel>,
     asks: blocking::Receiver<()>,
     events: mpsc::Sender<Event>,
+    progress: Progress,
 ) -> std::io::Result<()> {
     std::thread::Builder::new().name("links".to_string()).spawn(move || {
         while asks.recv().is_ok() {
@@ -57,6 +102,7 @@ pub fn start_links(
                     Event::KernelChanged
                 }
             };
+            progress.answer();
             if events.blocking_send(event).is_err() {
                 return;
             }

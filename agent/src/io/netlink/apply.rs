@@ -4,9 +4,8 @@
 
 use super::message::{self, Act, Request};
 use super::socket::RequestSocket;
-use super::{read, sysctl};
+use super::{MayWrite, read, sysctl};
 use crate::core::kernel::{Op, OpError, OpResults};
-use std::io;
 
 /// Messages in one send: beyond a few hundred nothing is gained (docs/agent.md).
 const BATCH_MESSAGES_MAX: usize = 256;
@@ -14,8 +13,9 @@ const BATCH_MESSAGES_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 128 << 10;
 
 /// Carries operations out; one result each.
-pub(super) fn apply(socket: &mut RequestSocket, ops: &[Op]) -> OpResults {
-    let mut work = Work { socket, batch: Vec::new(), bytes: 0, results: ops.iter().map(|_| None).collect() };
+pub(super) fn apply(socket: &mut RequestSocket, may_write: &MayWrite, ops: &[Op]) -> OpResults {
+    let mut work =
+        Work { socket, may_write, batch: Vec::new(), bytes: 0, results: ops.iter().map(|_| None).collect() };
     let never_sent = match work.carry_out(ops) {
         Ok(()) => "never sent".to_string(),
         Err(why) => format!("never sent: {why}"),
@@ -26,6 +26,7 @@ pub(super) fn apply(socket: &mut RequestSocket, ops: &[Op]) -> OpResults {
 
 struct Work<'a> {
     socket: &'a mut RequestSocket,
+    may_write: &'a MayWrite,
     /// What waits to be sent, with the operation's place in `results`.
     batch: Vec<(usize, Request)>,
     bytes: usize,
@@ -37,7 +38,6 @@ impl Work<'_> {
         // Numbers of interfaces are looked up now: one that was made anew has another.
         let links = read::links(self.socket)?;
         let index = |name: &str| links.get(name).map(|link| link.index);
-        let broken = |error: io::Error| format!("the netlink socket failed before: {error}");
         for (at, op) in ops.iter().enumerate() {
             match message::act(op, index) {
                 Ok(Act::Send(request)) => {
@@ -46,19 +46,21 @@ impl Work<'_> {
                 }
                 Ok(Act::Write { sysctl, value }) => {
                     // What comes before a setting is carried out before it.
-                    self.send().map_err(broken)?;
+                    self.send()?;
                     self.results[at] = Some(sysctl::write(sysctl, value));
                 }
                 Err(refusal) => self.results[at] = Some(Err(refusal)),
             }
             if self.batch.len() >= BATCH_MESSAGES_MAX || self.bytes >= BATCH_BYTES_MAX {
-                self.send().map_err(broken)?;
+                self.send()?;
             }
         }
-        self.send().map_err(broken)
+        self.send()
     }
 
-    fn send(&mut self) -> io::Result<()> {
+    fn send(&mut self) -> Result<(), String> {
+        // A process that was stopped for a while may no longer be the host's writer.
+        (self.may_write)()?;
         self.bytes = 0;
         let (places, requests): (Vec<usize>, Vec<Request>) = self.batch.drain(..).unzip();
         match self.socket.batch(&requests) {
@@ -74,7 +76,7 @@ impl Work<'_> {
                     let text = format!("the kernel's answer was lost: {error}");
                     self.results[place] = Some(Err(OpError { errno, text }));
                 }
-                Err(error)
+                Err(format!("the netlink socket failed before: {error}"))
             }
         }
     }

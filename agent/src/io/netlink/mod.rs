@@ -17,11 +17,17 @@ use crate::io::kernel::Kernel;
 pub(crate) use filter::drop_own_echo;
 use socket::RequestSocket;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// The kernel of the network namespace in which it was opened.
 pub struct Netlink {
     socket: RequestSocket,
+    may_write: MayWrite,
 }
+
+/// Asked before each batch; says in words why nothing may be written any more.
+pub type MayWrite = Box<dyn Fn() -> Result<(), String> + Send>;
 
 impl Netlink {
     /// Opens the socket.
@@ -31,7 +37,17 @@ impl Netlink {
     pub fn open() -> Result<Netlink, String> {
         let socket = RequestSocket::open()
             .map_err(|error| format!("no netlink socket ({error}): the agent needs CAP_NET_ADMIN"))?;
-        Ok(Netlink { socket })
+        Ok(Netlink { socket, may_write: Box::new(|| Ok(())) })
+    }
+
+    /// The same, which asks before each batch whether it still may.
+    pub fn asking(self, may_write: MayWrite) -> Netlink {
+        Netlink { may_write, ..self }
+    }
+
+    /// Counts what the kernel has answered so far: it stands still where the kernel does not answer.
+    pub fn steps(&self) -> Arc<AtomicU64> {
+        self.socket.steps()
     }
 
     /// The number by which events that this kernel's own operations cause can be told from others.
@@ -60,6 +76,6 @@ impl Kernel for Netlink {
     }
 
     fn apply(&mut self, ops: &[Op]) -> OpResults {
-        apply::apply(&mut self.socket, ops)
+        apply::apply(&mut self.socket, &self.may_write, ops)
     }
 }

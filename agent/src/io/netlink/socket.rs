@@ -9,6 +9,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Room for the kernel's answers, also for a thousand errors.
 const SOCKET_BYTES: usize = 8 << 20;
@@ -31,6 +33,8 @@ pub(super) struct RequestSocket {
     socket: Socket,
     port: u32,
     sequence: u32,
+    /// Answers received: the watchdog's evidence that the kernel answers.
+    steps: Arc<AtomicU64>,
 }
 
 impl RequestSocket {
@@ -44,12 +48,16 @@ impl RequestSocket {
         setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BYTES)?;
         setsockopt(&socket, sockopt::SndBufForce, &SOCKET_BYTES)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_SECONDS_MAX))?;
-        Ok(RequestSocket { socket, port, sequence: 0 })
+        Ok(RequestSocket { socket, port, sequence: 0, steps: Arc::default() })
     }
 
     /// The socket's own address: events that its requests cause carry it.
     pub(super) fn port(&self) -> u32 {
         self.port
+    }
+
+    pub(super) fn steps(&self) -> Arc<AtomicU64> {
+        self.steps.clone()
     }
 
     /// Sends a batch, each message standing alone, and reads until the last one's acknowledgement; position -> refusal.
@@ -135,7 +143,10 @@ impl RequestSocket {
             match self.socket.recv(&mut buffer, 0) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
-                Ok(_) => return Ok(buffer),
+                Ok(_) => {
+                    self.steps.fetch_add(1, Ordering::Relaxed);
+                    return Ok(buffer);
+                }
             }
         }
     }
