@@ -21,7 +21,7 @@ fn main() -> Result<()> {
     let desired = Objects::of(program, &network.table);
 
     // A kernel whose interfaces are all up, with other values in all sysctls.
-    let interfaces = desired.nexthops.values().map(|(interface, _)| interface.as_str()).chain(["lo"]);
+    let interfaces = desired.nexthops.values().map(|value| value.interface.as_str()).chain(["lo"]);
     let up = Link { index: 1, mac: None, up: true, carrier: true, mtu: 1_500, rx_packets: 0, tx_packets: 0 };
     let actual = Actual {
         links: interfaces.map(|name| (name.to_string(), up.clone())).collect(),

@@ -4,7 +4,8 @@
 //! reads. Never decides an order: adds before deletes is the agent's rule.
 
 use crate::Objects;
-use crate::objects::{RouteKey, RouteValue};
+use crate::objects::{Family, NexthopValue, RouteKey, RouteValue};
+use crate::program::{Behaviour, DiscardKind, Encapsulation, Rule};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -29,6 +30,16 @@ pub fn diff(old: &Objects, new: &Objects) -> Diff {
     changed(&old.nexthops, &new.nexthops, &mut upsert.nexthops, &mut replaced.nexthops);
     changed(&old.groups, &new.groups, &mut upsert.groups, &mut replaced.groups);
     changed(&old.routes, &new.routes, &mut upsert.routes, &mut replaced.routes);
+    changed(&old.vxlans, &new.vxlans, &mut upsert.vxlans, &mut replaced.vxlans);
+    changed(&old.forwarding, &new.forwarding, &mut upsert.forwarding, &mut replaced.forwarding);
+    let [before, after] = [old, new].map(|side| &side.vxlan_neighbours);
+    changed(before, after, &mut upsert.vxlan_neighbours, &mut replaced.vxlan_neighbours);
+    gone(before, after, &mut remove.vxlan_neighbours);
+    let [before, after] = [old, new].map(|side| &side.local_segments);
+    changed(before, after, &mut upsert.local_segments, &mut replaced.local_segments);
+    gone(before, after, &mut remove.local_segments);
+    gone(&old.vxlans, &new.vxlans, &mut remove.vxlans);
+    gone(&old.forwarding, &new.forwarding, &mut remove.forwarding);
     gone(&old.nexthops, &new.nexthops, &mut remove.nexthops);
     gone(&old.groups, &new.groups, &mut remove.groups);
     gone(&old.routes, &new.routes, &mut remove.routes);
@@ -36,6 +47,8 @@ pub fn diff(old: &Objects, new: &Objects) -> Diff {
     remove.addresses.extend(old.addresses.difference(&new.addresses).cloned());
     upsert.neighbours.extend(new.neighbours.difference(&old.neighbours).cloned());
     remove.neighbours.extend(old.neighbours.difference(&new.neighbours).cloned());
+    upsert.rules.extend(new.rules.difference(&old.rules).cloned());
+    remove.rules.extend(old.rules.difference(&new.rules).cloned());
     diff
 }
 
@@ -76,13 +89,26 @@ pub fn apply(diff: &Diff, old: &Objects) -> Objects {
     objects.addresses.extend(upsert.addresses.iter().cloned());
     objects.neighbours.retain(|neighbour| !remove.neighbours.contains(neighbour));
     objects.neighbours.extend(upsert.neighbours.iter().cloned());
-    objects.nexthops.retain(|id, _| !remove.nexthops.contains_key(id));
-    objects.nexthops.extend(upsert.nexthops.clone());
-    objects.groups.retain(|id, _| !remove.groups.contains_key(id));
-    objects.groups.extend(upsert.groups.clone());
-    objects.routes.retain(|key, _| !remove.routes.contains_key(key));
-    objects.routes.extend(upsert.routes.iter());
+    edit(&mut objects.nexthops, &upsert.nexthops, &remove.nexthops);
+    edit(&mut objects.groups, &upsert.groups, &remove.groups);
+    edit(&mut objects.routes, &upsert.routes, &remove.routes);
+    edit(&mut objects.vxlans, &upsert.vxlans, &remove.vxlans);
+    edit(&mut objects.forwarding, &upsert.forwarding, &remove.forwarding);
+    edit(&mut objects.vxlan_neighbours, &upsert.vxlan_neighbours, &remove.vxlan_neighbours);
+    edit(&mut objects.local_segments, &upsert.local_segments, &remove.local_segments);
+    objects.rules.retain(|rule| !remove.rules.contains(rule));
+    objects.rules.extend(upsert.rules.iter().cloned());
     objects
+}
+
+/// Takes out, then puts in.
+fn edit<K: Clone + Ord, V: Clone>(
+    objects: &mut BTreeMap<K, V>,
+    upsert: &BTreeMap<K, V>,
+    remove: &BTreeMap<K, V>,
+) {
+    objects.retain(|key, _| !remove.contains_key(key));
+    objects.extend(upsert.iter().map(|(key, value)| (key.clone(), value.clone())));
 }
 
 /// Objects of every kind.
@@ -98,6 +124,11 @@ fn messages(objects: &Objects) -> usize {
         + objects.nexthops.len()
         + objects.groups.len()
         + objects.routes.len()
+        + objects.vxlans.len()
+        + objects.forwarding.len()
+        + objects.vxlan_neighbours.len()
+        + objects.local_segments.len()
+        + objects.rules.len()
 }
 
 impl Diff {
@@ -151,8 +182,10 @@ pub fn render(old: &Objects, new: &Objects) -> String {
             push(out, format_args!("{sign} neighbour {address} on {interface}"));
         }
     }
+    let out = &mut text;
+    tunnels(out, [old, new], [&upsert, &remove]);
     for id in both(&upsert.nexthops, &remove.nexthops) {
-        let [before, after] = [old, new].map(|side| side.nexthops.get(id).map(|(i, g)| format!("{i} {g}")));
+        let [before, after] = [old, new].map(|side| side.nexthops.get(id).map(nexthop));
         line(out, &format!("nexthop {id:#x}"), before.as_ref(), after.as_ref());
     }
     for id in both(&upsert.groups, &remove.groups) {
@@ -163,7 +196,78 @@ pub fn render(old: &Objects, new: &Objects) -> String {
         let [before, after] = [old, new].map(|side| side.routes.get(key).map(|value| route(side, value)));
         line(out, &route_name(key), before.as_ref(), after.as_ref());
     }
+    for segment in both(&upsert.local_segments, &remove.local_segments) {
+        let [before, after] = [old, new].map(|side| {
+            let (interface, behaviour) = side.local_segments.get(segment)?;
+            Some(format!("{} on {interface}", behaviour_text(behaviour)))
+        });
+        line(out, &format!("local segment {segment}"), before.as_ref(), after.as_ref());
+    }
+    for (sign, side) in [("+", &upsert), ("-", &remove)] {
+        for (family, rule) in &side.rules {
+            push(out, format_args!("{sign} {}", rule_text(*family, rule)));
+        }
+    }
     text
+}
+
+/// VXLAN links with their entries.
+fn tunnels(out: &mut String, [old, new]: [&Objects; 2], [upsert, remove]: [&Objects; 2]) {
+    for name in both(&upsert.vxlans, &remove.vxlans) {
+        let [before, after] = [old, new].map(|side| {
+            let link = side.vxlans.get(name)?;
+            let mac = mac_text(&link.mac);
+            let (vni, local, port, mtu) = (link.vni, link.local, link.port, link.mtu_bytes);
+            Some(format!("vni {vni} local {local} port {port} {mac} mtu {mtu}"))
+        });
+        line(out, &format!("VXLAN link {name}"), before.as_ref(), after.as_ref());
+    }
+    for key in both(&upsert.forwarding, &remove.forwarding) {
+        let [before, after] = [old, new].map(|side| side.forwarding.get(key));
+        line(out, &format!("forwarding of {} on {} to", mac_text(&key.1), key.0), before, after);
+    }
+    for key in both(&upsert.vxlan_neighbours, &remove.vxlan_neighbours) {
+        let [before, after] = [old, new].map(|side| side.vxlan_neighbours.get(key).map(mac_text));
+        line(out, &format!("neighbour {} on {} at", key.1, key.0), before.as_ref(), after.as_ref());
+    }
+}
+
+/// `02:00:00:00:00:07`.
+pub fn mac_text(mac: &[u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// `IPv4 rule 9100 from eth1 to table 91000`.
+pub fn rule_text(family: Family, rule: &Rule) -> String {
+    let family = match family {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
+    };
+    let Rule { priority, incoming_interface, table } = rule;
+    format!("{family} rule {priority} from {incoming_interface} to table {table}")
+}
+
+/// As ip-route(8) writes it: `End.X nh6 fe80::2 oif eth1`.
+pub fn behaviour_text(behaviour: &Behaviour) -> String {
+    match behaviour {
+        Behaviour::End => "End".to_string(),
+        Behaviour::EndX { interface, next_hop } => format!("End.X nh6 {next_hop} oif {interface}"),
+        Behaviour::EndDx4 { next_hop } => format!("End.DX4 nh4 {next_hop}"),
+        Behaviour::EndDx6 { next_hop } => format!("End.DX6 nh6 {next_hop}"),
+        Behaviour::EndDt6 { table } => format!("End.DT6 table {table}"),
+    }
+}
+
+/// `eth1 fe80::2`, and the segments of an encapsulation.
+fn nexthop(value: &NexthopValue) -> String {
+    let plain = format!("{} {}", value.interface, value.gateway);
+    match &value.encapsulation {
+        None => plain,
+        Some(Encapsulation::Seg6 { segments }) => {
+            let segments: Vec<String> = segments.iter().map(ToString::to_string).collect();
+            format!("{plain} segments {}", segments.join(","))
+        }
+    }
 }
 
 /// Keys of either map, sorted.
@@ -194,26 +298,38 @@ pub(crate) fn route_name(key: &RouteKey) -> String {
     format!("route {}{table} metric {}", key.prefix, key.metric)
 }
 
-fn route(objects: &Objects, value: &RouteValue) -> String {
-    let source = value.preferred_source.map(|address| format!(" src {address}")).unwrap_or_default();
-    format!("{}{source}", via(objects, value.group))
+pub(crate) fn route(objects: &Objects, value: &RouteValue) -> String {
+    match value {
+        RouteValue::Discard(DiscardKind::Blackhole) => "blackhole".to_string(),
+        RouteValue::Discard(DiscardKind::Unreachable) => "unreachable".to_string(),
+        RouteValue::Via { group, preferred_source, mtu_bytes } => {
+            let source = preferred_source.map(|address| format!(" src {address}")).unwrap_or_default();
+            let mtu = mtu_bytes.map(|bytes| format!(" mtu {bytes}")).unwrap_or_default();
+            format!("{}{source}{mtu}", via(objects, *group))
+        }
+    }
 }
 
 /// `via eth1 fe80::2, eth2 fe80::2`, with weights where they are not 1.
 pub(crate) fn via(objects: &Objects, group: u32) -> String {
-    let Some(members) = objects.groups.get(&group) else { return format!("group {group:#x}") };
-    let legs: Vec<String> = members
+    let Some(value) = objects.groups.get(&group) else { return format!("group {group:#x}") };
+    let legs: Vec<String> = value
+        .members
         .iter()
         .map(|member| {
             let weight =
                 if member.weight == 1 { String::new() } else { format!(" weight {}", member.weight) };
             match objects.nexthops.get(&member.nexthop) {
-                Some((interface, gateway)) => format!("{interface} {gateway}{weight}"),
+                Some(hop) => format!("{}{weight}", nexthop(hop)),
                 None => format!("nexthop {:#x}{weight}", member.nexthop),
             }
         })
         .collect();
-    format!("via {}", legs.join(", "))
+    let resilient = match value.resilient {
+        Some(resilient) => format!(" resilient, {} buckets", resilient.buckets),
+        None => String::new(),
+    };
+    format!("via {}{resilient}", legs.join(", "))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! ```text
 //! program  = H(program, table, host)
 //! host     = H(host, name, settings, sources, nexthops, groups, classes)   each section a digest of its own
+//!            and, where a program has any of it, H(extensions, encapsulations, group options, rules, discards,
+//!            local segments, VXLAN links, liveness): a program without them has the digest that it always had
 //! table    = H(table, class names, block 0, ..., block 255)
 //! block    = H(block, entries of the prefixes whose own hash begins with the block's number)
 //! ```
@@ -14,11 +16,15 @@
 //! its address and its length in one byte; a map is the list of its pairs, sorted by key. Lists are in the
 //! order of the program, which is sorted. Two values give the same bytes only when they are equal.
 
-use crate::program::{Group, Member, Nexthop, Settings};
+use crate::program::{
+    Behaviour, Discard, DiscardKind, Encapsulation, Group, LocalSegment, Member, Nexthop, Resilient,
+    Settings, Vxlan,
+};
 use crate::{PrefixTable, Program};
 use ipnetwork::IpNetwork;
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 /// 32 bytes of BLAKE3; written as 64 hexadecimal digits.
@@ -111,6 +117,78 @@ impl Encoder {
         }
     }
 
+    fn encapsulation(&mut self, encapsulation: &Encapsulation) {
+        let Encapsulation::Seg6 { segments } = encapsulation;
+        self.bytes.push(1);
+        self.length(segments.len());
+        segments.iter().for_each(|segment| self.address(IpAddr::V6(*segment)));
+    }
+
+    fn group_options(&mut self, resilient: Option<Resilient>, route_mtu_bytes: u32) {
+        self.bytes.push(u8::from(resilient.is_some()));
+        if let Some(Resilient { buckets, idle_timer_ms, unbalanced_timer_ms }) = resilient {
+            self.number(u32::from(buckets));
+            self.number(idle_timer_ms);
+            self.number(unbalanced_timer_ms);
+        }
+        self.number(route_mtu_bytes);
+    }
+
+    fn discard(&mut self, discard: &Discard) {
+        self.number(discard.table);
+        self.network(&discard.prefix);
+        self.number(discard.metric);
+        self.bytes.push(match discard.kind {
+            DiscardKind::Blackhole => 1,
+            DiscardKind::Unreachable => 2,
+        });
+    }
+
+    fn local_segment(&mut self, segment: &LocalSegment) {
+        self.address(IpAddr::V6(segment.segment));
+        self.text(&segment.interface);
+        match &segment.behaviour {
+            Behaviour::End => self.bytes.push(1),
+            Behaviour::EndX { interface, next_hop } => {
+                self.bytes.push(2);
+                self.text(interface);
+                self.address(IpAddr::V6(*next_hop));
+            }
+            Behaviour::EndDx4 { next_hop } => {
+                self.bytes.push(3);
+                self.address(IpAddr::V4(*next_hop));
+            }
+            Behaviour::EndDx6 { next_hop } => {
+                self.bytes.push(4);
+                self.address(IpAddr::V6(*next_hop));
+            }
+            Behaviour::EndDt6 { table } => {
+                self.bytes.push(5);
+                self.number(*table);
+            }
+        }
+    }
+
+    fn vxlan(&mut self, vxlan: &Vxlan) {
+        let Vxlan { name, vni, local, port, mac, mtu_bytes, forwarding, neighbours } = vxlan;
+        self.text(name);
+        self.number(*vni);
+        self.address(*local);
+        self.number(u32::from(*port));
+        self.bytes.extend_from_slice(mac);
+        self.number(*mtu_bytes);
+        self.length(forwarding.len());
+        for entry in forwarding {
+            self.bytes.extend_from_slice(&entry.mac);
+            self.address(entry.remote);
+        }
+        self.length(neighbours.len());
+        for entry in neighbours {
+            self.address(entry.address);
+            self.bytes.extend_from_slice(&entry.mac);
+        }
+    }
+
     fn digest(&mut self, digest: Digest) {
         self.bytes.extend_from_slice(&digest.0);
     }
@@ -121,10 +199,13 @@ impl Encoder {
 }
 
 /// What a nexthop's id is made from.
-pub(crate) fn of_next_hop(interface: &str, gateway: IpAddr) -> Digest {
+pub(crate) fn of_next_hop(interface: &str, gateway: IpAddr, encapsulation: Option<&Encapsulation>) -> Digest {
     let mut encoder = Encoder::new("ballast nexthop id v1");
     encoder.text(interface);
     encoder.address(gateway);
+    if let Some(encapsulation) = encapsulation {
+        encoder.encapsulation(encapsulation);
+    }
     encoder.finish()
 }
 
@@ -198,7 +279,57 @@ fn of_host(program: &Program) -> Digest {
     ] {
         host.digest(section);
     }
+    if let Some(extensions) = of_extensions(program) {
+        host.digest(extensions);
+    }
     host.finish()
+}
+
+/// What programs have had since version 0.2; `None` when a program has none of it.
+fn of_extensions(program: &Program) -> Option<Digest> {
+    let Program { nexthops, groups, rules, discards, local_segments, vxlans, .. } = program;
+    let liveness = &program.settings.liveness;
+    let wrapped: Vec<(u32, &Encapsulation)> =
+        nexthops.iter().filter_map(|nexthop| Some((nexthop.id, nexthop.encapsulation.as_ref()?))).collect();
+    let special: Vec<&Group> = groups.iter().filter(|group| !has_no_options(group)).collect();
+    let is_empty = wrapped.is_empty() && special.is_empty() && rules.is_empty() && discards.is_empty();
+    if is_empty && local_segments.is_empty() && vxlans.is_empty() && liveness.is_empty() {
+        return None;
+    }
+    let mut encoder = Encoder::new("ballast extensions v1");
+    encoder.length(wrapped.len());
+    for (id, encapsulation) in wrapped {
+        encoder.number(id);
+        encoder.encapsulation(encapsulation);
+    }
+    encoder.length(special.len());
+    for group in special {
+        encoder.number(group.id);
+        encoder.group_options(group.resilient, group.route_mtu_bytes.map_or(0, NonZeroU32::get));
+    }
+    encoder.length(rules.len());
+    for rule in rules {
+        encoder.number(rule.priority);
+        encoder.text(&rule.incoming_interface);
+        encoder.number(rule.table);
+    }
+    encoder.length(discards.len());
+    discards.iter().for_each(|discard| encoder.discard(discard));
+    encoder.length(local_segments.len());
+    local_segments.iter().for_each(|segment| encoder.local_segment(segment));
+    encoder.length(vxlans.len());
+    vxlans.iter().for_each(|vxlan| encoder.vxlan(vxlan));
+    encoder.length(liveness.len());
+    for liveness in liveness {
+        encoder.text(&liveness.interface);
+        encoder.number(liveness.interval_ms);
+        encoder.number(u32::from(liveness.multiplier));
+    }
+    Some(encoder.finish())
+}
+
+fn has_no_options(group: &Group) -> bool {
+    group.resilient.is_none() && group.route_mtu_bytes.is_none()
 }
 
 fn of_settings(settings: &Settings) -> Digest {
@@ -276,6 +407,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::program::{Liveness, Rule, VxlanForwarding, VxlanNeighbour};
     use crate::tests::fixture::topology;
     use crate::{Facts, compile};
     use std::collections::BTreeSet;
@@ -295,6 +427,40 @@ mod tests {
     fn never_changes_for_a_program_that_stays() {
         let network = compile(&topology("a-b 1, b-c 1, a-c 5"), &Facts::default());
         insta::assert_snapshot!(format!("table {}\na {}", network.table_digest, network.digests[0]));
+    }
+
+    fn seg6(segment: &str) -> Encapsulation {
+        Encapsulation::Seg6 { segments: vec![segment.parse().unwrap()] }
+    }
+
+    fn rule(interface: &str, table: u32) -> Rule {
+        Rule { priority: 9_100, incoming_interface: interface.to_string(), table }
+    }
+
+    fn discard(kind: DiscardKind) -> Discard {
+        Discard { table: 254, prefix: "10.0.0.0/8".parse().unwrap(), metric: 1000, kind }
+    }
+
+    fn segment(behaviour: Behaviour) -> LocalSegment {
+        LocalSegment { segment: "fd00::1".parse().unwrap(), interface: "eth1".to_string(), behaviour }
+    }
+
+    fn vxlan() -> Vxlan {
+        let address = "10.255.0.2".parse().unwrap();
+        Vxlan {
+            name: "blx7".to_string(),
+            vni: 7,
+            local: "10.255.0.1".parse().unwrap(),
+            port: 4789,
+            mac: [2; 6],
+            mtu_bytes: 1450,
+            forwarding: vec![VxlanForwarding { mac: [4; 6], remote: address }],
+            neighbours: vec![VxlanNeighbour { address, mac: [4; 6] }],
+        }
+    }
+
+    fn liveness(multiplier: u8) -> Liveness {
+        Liveness { interface: "eth1".to_string(), interval_ms: 300, multiplier }
     }
 
     /// Each field on its own must show; `change` makes one edit.
@@ -344,6 +510,41 @@ mod tests {
             |program| program.classes[0].metric += 1,
             |program| program.classes[0].table += 1,
             |program| program.classes[0].group += 1,
+            |program| program.nexthops[0].encapsulation = Some(seg6("fd00::1")),
+            |program| program.nexthops[0].encapsulation = Some(seg6("fd00::2")),
+            |program| {
+                program.groups[0].resilient =
+                    Some(Resilient { buckets: 32, idle_timer_ms: 0, unbalanced_timer_ms: 0 });
+            },
+            |program| {
+                program.groups[0].resilient =
+                    Some(Resilient { buckets: 32, idle_timer_ms: 0, unbalanced_timer_ms: 1 });
+            },
+            |program| program.groups[0].route_mtu_bytes = NonZeroU32::new(1400),
+            |program| program.rules.push(rule("eth1", 91_000)),
+            |program| program.rules.push(rule("eth2", 91_000)),
+            |program| program.rules.push(rule("eth1", 91_001)),
+            |program| program.discards.push(discard(DiscardKind::Blackhole)),
+            |program| program.discards.push(discard(DiscardKind::Unreachable)),
+            |program| program.local_segments.push(segment(Behaviour::End)),
+            |program| {
+                program.local_segments.push(segment(Behaviour::EndDx4 { next_hop: [0; 4].into() }));
+            },
+            |program| {
+                program.local_segments.push(segment(Behaviour::EndDx6 { next_hop: [0; 16].into() }));
+            },
+            |program| program.local_segments.push(segment(Behaviour::EndDt6 { table: 254 })),
+            |program| {
+                let interface = "eth1".to_string();
+                let next_hop = "fe80::2".parse().unwrap();
+                program.local_segments.push(segment(Behaviour::EndX { interface, next_hop }));
+            },
+            |program| program.vxlans.push(vxlan()),
+            |program| program.vxlans.push(Vxlan { vni: 8, ..vxlan() }),
+            |program| program.vxlans.push(Vxlan { forwarding: Vec::new(), ..vxlan() }),
+            |program| program.vxlans.push(Vxlan { neighbours: Vec::new(), ..vxlan() }),
+            |program| program.settings.liveness.push(liveness(3)),
+            |program| program.settings.liveness.push(liveness(4)),
         ];
         let mut digests: BTreeSet<Digest> = [network.digests[0]].into();
         digests.insert(network.programs[0].digest(Digest([0; 32])));

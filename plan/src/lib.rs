@@ -30,7 +30,6 @@ mod origins;
 mod paths;
 pub mod program;
 pub mod proof;
-mod renumber;
 mod settings;
 pub mod spf;
 pub mod steps;

@@ -60,6 +60,7 @@ pub(crate) fn settings(topology: &Topology) -> Vec<Settings> {
             mtus: BTreeMap::new(),
             addresses: node.loopbacks.iter().map(|address| loopback(*address)).collect(),
             neighbours: Vec::new(),
+            liveness: Vec::new(),
         })
         .collect();
     for link in &topology.links {

@@ -14,7 +14,7 @@ use plan::failures::{Element, Failure};
 use plan::impact::Impact;
 use plan::load::Load;
 use plan::order::{self, OrderedStep};
-use plan::program::METRIC_BACKUP;
+use plan::program::{Discard, DiscardKind, Encapsulation, Group, METRIC_BACKUP, Member, Nexthop, Vxlan};
 use plan::proof::{self, State};
 use plan::steps::{self, Step};
 use plan::walk::{self, Fate};
@@ -39,7 +39,7 @@ pub fn program(
         revision: assigned.map(|(_, revision)| revision),
         digest: digest.to_string(),
         classes: classes(program, table),
-        tunnels: Vec::new(),
+        tunnels: program.vxlans.iter().map(tunnel).collect(),
         addresses: (objects.addresses.iter())
             .map(|(interface, address)| rest::AddressDocument {
                 interface: interface.clone(),
@@ -52,33 +52,98 @@ pub fn program(
                 address: address.to_string(),
             })
             .collect(),
-        nexthops: (objects.nexthops.iter())
-            .map(|(id, (interface, gateway))| rest::NexthopDocument {
-                id: *id,
-                interface: interface.clone(),
-                gateway: gateway.to_string(),
-            })
-            .collect(),
-        groups: (objects.groups.iter())
-            .map(|(id, members)| rest::GroupDocument {
-                id: *id,
-                members: (members.iter())
-                    .map(|member| rest::MemberDocument { nexthop: member.nexthop, weight: member.weight })
-                    .collect(),
-            })
-            .collect(),
+        nexthops: program.nexthops.iter().map(nexthop).collect(),
+        groups: program.groups.iter().map(group).collect(),
         routes: (objects.routes.iter())
-            .map(|(key, value)| rest::RouteDocument {
-                prefix: key.prefix.to_string(),
-                group: value.group,
-                metric: key.metric,
-                table: key.table,
+            .filter_map(|(key, value)| {
+                let (prefix, metric, table) = (key.prefix.to_string(), key.metric, key.table);
+                Some(rest::RouteDocument { prefix, group: value.group()?, metric, table })
             })
             .collect(),
         sysctls: objects.sysctls,
         mtu: objects.mtus,
-        rules: Vec::new(),
+        rules: (program.rules.iter())
+            .map(|rule| rest::RuleDocument {
+                priority: rule.priority,
+                incoming_interface: rule.incoming_interface.clone(),
+                table: rule.table,
+            })
+            .collect(),
+        discards: program.discards.iter().map(discard).collect(),
+        local_segments: (program.local_segments.iter())
+            .map(|local| rest::LocalSegmentDocument {
+                segment: local.segment.to_string(),
+                interface: local.interface.clone(),
+                behaviour: diff::behaviour_text(&local.behaviour),
+            })
+            .collect(),
+        liveness: (program.settings.liveness.iter())
+            .map(|liveness| rest::LivenessDocument {
+                interface: liveness.interface.clone(),
+                interval_ms: liveness.interval_ms,
+                multiplier: liveness.multiplier,
+            })
+            .collect(),
         flows: Vec::new(),
+    }
+}
+
+fn nexthop(nexthop: &Nexthop) -> rest::NexthopDocument {
+    let segments = match &nexthop.encapsulation {
+        None => Vec::new(),
+        Some(Encapsulation::Seg6 { segments }) => segments.iter().map(ToString::to_string).collect(),
+    };
+    let (interface, gateway) = (nexthop.interface.clone(), nexthop.gateway.to_string());
+    rest::NexthopDocument { id: nexthop.id, interface, gateway, segments }
+}
+
+fn group(group: &Group) -> rest::GroupDocument {
+    let member = |member: &Member| rest::MemberDocument { nexthop: member.nexthop, weight: member.weight };
+    rest::GroupDocument {
+        id: group.id,
+        members: group.members.iter().map(member).collect(),
+        resilient: group.resilient.map(|resilient| rest::ResilientDocument {
+            buckets: resilient.buckets,
+            idle_timer_ms: resilient.idle_timer_ms,
+            unbalanced_timer_ms: resilient.unbalanced_timer_ms,
+        }),
+        route_mtu_bytes: group.route_mtu_bytes.map(std::num::NonZeroU32::get),
+    }
+}
+
+fn discard(discard: &Discard) -> rest::DiscardDocument {
+    let kind = match discard.kind {
+        DiscardKind::Blackhole => "blackhole",
+        DiscardKind::Unreachable => "unreachable",
+    };
+    rest::DiscardDocument {
+        table: discard.table,
+        prefix: discard.prefix.to_string(),
+        metric: discard.metric,
+        kind: kind.to_string(),
+    }
+}
+
+fn tunnel(vxlan: &Vxlan) -> rest::TunnelDocument {
+    rest::TunnelDocument {
+        name: vxlan.name.clone(),
+        vni: vxlan.vni,
+        local: vxlan.local.to_string(),
+        port: vxlan.port,
+        mac: diff::mac_text(&vxlan.mac),
+        mtu_bytes: vxlan.mtu_bytes,
+        forwarding: (vxlan.forwarding.iter())
+            .map(|entry| rest::TunnelForwardingDocument {
+                mac: diff::mac_text(&entry.mac),
+                remote: entry.remote.to_string(),
+            })
+            .collect(),
+        neighbours: (vxlan.neighbours.iter())
+            .map(|entry| rest::TunnelNeighbourDocument {
+                address: entry.address.to_string(),
+                mac: diff::mac_text(&entry.mac),
+            })
+            .collect(),
     }
 }
 

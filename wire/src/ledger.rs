@@ -3,8 +3,9 @@
 //! On disk: 8 bytes `BALLEDGR`, format version (u32, big endian), length of the body (u64, big endian), BLAKE3 over magic, version
 //! and body, the body (protobuf).
 
-use crate::agent::{generation, read_generation, read_program, read_table, write_program, write_table};
+use crate::agent::{generation, read_generation};
 use crate::convert::Format;
+use crate::program::{read_program, read_table, write_program, write_table};
 use crate::proto::ledger::v1 as proto;
 use crate::{DecodeError, Generation};
 use plan::{Digest, PrefixTable, Program};

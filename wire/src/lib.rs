@@ -7,11 +7,13 @@
 pub mod agent;
 mod convert;
 pub mod document;
+mod extensions;
 pub mod generation;
 pub mod ledger;
 pub mod log;
 pub mod overrides;
 pub mod peer;
+mod program;
 pub mod rest;
 pub mod snapshot;
 

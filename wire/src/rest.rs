@@ -432,8 +432,8 @@ pub struct ProgramDocument {
     pub mtu: BTreeMap<String, u32>,
     /// Classes of the network and the group that each takes here.
     pub classes: Vec<ClassDocument>,
-    /// None in this version.
-    pub tunnels: Vec<serde_json::Value>,
+    /// VXLAN links.
+    pub tunnels: Vec<TunnelDocument>,
     /// Addresses.
     pub addresses: Vec<AddressDocument>,
     /// Neighbours.
@@ -444,8 +444,17 @@ pub struct ProgramDocument {
     pub groups: Vec<GroupDocument>,
     /// Routes.
     pub routes: Vec<RouteDocument>,
-    /// None in this version.
-    pub rules: Vec<serde_json::Value>,
+    /// Rules, each made for both families.
+    pub rules: Vec<RuleDocument>,
+    /// Routes that drop what they match.
+    #[serde(default)]
+    pub discards: Vec<DiscardDocument>,
+    /// SRv6 segments that end here.
+    #[serde(default)]
+    pub local_segments: Vec<LocalSegmentDocument>,
+    /// Links that are watched by BFD.
+    #[serde(default)]
+    pub liveness: Vec<LivenessDocument>,
     /// None in this version.
     pub flows: Vec<serde_json::Value>,
 }
@@ -492,6 +501,9 @@ pub struct NexthopDocument {
     pub interface: String,
     /// Gateway.
     pub gateway: String,
+    /// SRv6 segments that packets are wrapped in; absent without an encapsulation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<String>,
 }
 
 /// A group.
@@ -501,6 +513,108 @@ pub struct GroupDocument {
     pub id: u32,
     /// Members.
     pub members: Vec<MemberDocument>,
+    /// Absent: flows are spread by hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resilient: Option<ResilientDocument>,
+    /// Path MTU of routes through the group; absent: the link's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_mtu_bytes: Option<u32>,
+}
+
+/// Options of a resilient group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ResilientDocument {
+    /// Hash buckets.
+    pub buckets: u16,
+    /// Milliseconds without traffic after which a bucket may move.
+    pub idle_timer_ms: u32,
+    /// Milliseconds of imbalance after which buckets move anyway; 0: never.
+    pub unbalanced_timer_ms: u32,
+}
+
+/// A rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RuleDocument {
+    /// Lower is looked at first.
+    pub priority: u32,
+    /// Of packets that came in here.
+    pub incoming_interface: String,
+    /// Table.
+    pub table: u32,
+}
+
+/// A route that drops what it matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DiscardDocument {
+    /// Table.
+    pub table: u32,
+    /// Destination.
+    pub prefix: String,
+    /// Metric.
+    pub metric: u32,
+    /// `blackhole` or `unreachable`.
+    pub kind: String,
+}
+
+/// An SRv6 segment that is executed on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LocalSegmentDocument {
+    /// Its address.
+    pub segment: String,
+    /// Interface that its route hangs on.
+    pub interface: String,
+    /// `End`, `End.X nh6 fe80::2 oif eth1`, `End.DX4 nh4 0.0.0.0`, `End.DX6 nh6 ::`, `End.DT6 table 254`.
+    pub behaviour: String,
+}
+
+/// A link that is watched by BFD.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LivenessDocument {
+    /// Interface.
+    pub interface: String,
+    /// Milliseconds.
+    pub interval_ms: u32,
+    /// Intervals without a packet after which the link is dead.
+    pub multiplier: u8,
+}
+
+/// A VXLAN link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TunnelDocument {
+    /// Interface name.
+    pub name: String,
+    /// Network identifier.
+    pub vni: u32,
+    /// Source of the outer packets.
+    pub local: String,
+    /// UDP destination port.
+    pub port: u16,
+    /// Hardware address.
+    pub mac: String,
+    /// Bytes.
+    pub mtu_bytes: u32,
+    /// Where hardware addresses are.
+    pub forwarding: Vec<TunnelForwardingDocument>,
+    /// Which hardware address answers for an address.
+    pub neighbours: Vec<TunnelNeighbourDocument>,
+}
+
+/// A forwarding entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TunnelForwardingDocument {
+    /// Hardware address.
+    pub mac: String,
+    /// Tunnel end.
+    pub remote: String,
+}
+
+/// A neighbour behind a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TunnelNeighbourDocument {
+    /// Address.
+    pub address: String,
+    /// Hardware address.
+    pub mac: String,
 }
 
 /// A group's member.

@@ -1,8 +1,7 @@
 //! What a kernel holds and what can be asked of it, as values.
 
 use ipnetwork::IpNetwork;
-use plan::objects::{RouteKey, RouteValue};
-use plan::program::Member;
+use plan::objects::{GroupValue, NexthopValue, RouteKey, RouteValue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -61,15 +60,10 @@ pub struct ActualNexthop {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NexthopKind {
     /// One next hop.
-    Single {
-        /// Interface name.
-        interface: String,
-        /// Gateway.
-        gateway: IpAddr,
-    },
+    Single(NexthopValue),
     /// A group; members sorted by id.
-    Group(Vec<Member>),
-    /// Anything else (blackhole, fdb, encapsulation).
+    Group(GroupValue),
+    /// Anything else (blackhole, fdb, another encapsulation).
     Other,
 }
 
@@ -131,10 +125,8 @@ pub enum Op {
         replace: bool,
         /// Object id.
         id: u32,
-        /// Interface.
-        interface: String,
-        /// Gateway.
-        gateway: IpAddr,
+        /// Content.
+        value: NexthopValue,
     },
     /// `RTM_NEWNEXTHOP` of a group.
     PutGroup {
@@ -142,8 +134,8 @@ pub enum Op {
         replace: bool,
         /// Object id.
         id: u32,
-        /// Members.
-        members: Vec<Member>,
+        /// Content.
+        value: GroupValue,
     },
     /// `RTM_DELNEXTHOP`, of either kind.
     DelNexthop {

@@ -60,15 +60,15 @@ pub(crate) fn line(agent: &Agent) -> String {
 pub(crate) fn dump(agent: &Agent, now: Millis) -> LocalAnswer {
     let program = agent.ledger.running.as_ref().map(|kept| {
         let objects = Objects::of(&kept.program, &kept.table);
-        let nexthop = |(id, (interface, gateway)): (&u32, &(String, std::net::IpAddr))| {
-            json!({"id": id, "interface": interface, "gateway": gateway.to_string()})
+        let nexthop = |(id, value): (&u32, &plan::objects::NexthopValue)| {
+            json!({"id": id, "interface": value.interface, "gateway": value.gateway.to_string()})
         };
         let member = |member: &plan::program::Member| json!({"nexthop": member.nexthop, "weight": member.weight});
-        let group = |(id, members): (&u32, &Vec<plan::program::Member>)| {
-            json!({"id": id, "members": members.iter().map(member).collect::<Vec<_>>()})
+        let group = |(id, value): (&u32, &plan::objects::GroupValue)| {
+            json!({"id": id, "members": value.members.iter().map(member).collect::<Vec<_>>()})
         };
         let route = |(key, value): (&plan::objects::RouteKey, &plan::objects::RouteValue)| {
-            json!({"prefix": key.prefix.to_string(), "metric": key.metric, "table": key.table, "group": value.group})
+            json!({"prefix": key.prefix.to_string(), "metric": key.metric, "table": key.table, "group": value.group()})
         };
         json!({
             "sysctls": objects.sysctls,

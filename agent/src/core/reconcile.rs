@@ -7,10 +7,9 @@
 use crate::core::kernel::{Actual, ActualNexthop, NexthopKind, Op};
 use crate::core::ownership::{id_is_ours, nexthop_is_ours};
 use plan::Objects;
-use plan::objects::RouteKey;
+use plan::objects::{GroupValue, NexthopValue, RouteKey};
 use plan::program::{GROUP_IDS, Member};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 /// What is to be done, and what cannot be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -158,9 +157,9 @@ impl Work<'_> {
     }
 
     fn nexthops(&mut self) {
-        for (id, (interface, gateway)) in &self.desired.nexthops {
+        for (id, value) in &self.desired.nexthops {
             let replace = self.actual.nexthops.contains_key(id);
-            let op = Op::PutNexthop { replace, id: *id, interface: interface.clone(), gateway: *gateway };
+            let op = Op::PutNexthop { replace, id: *id, value: value.clone() };
             if self.taken(*id) {
                 self.refused(
                     object(&op),
@@ -168,19 +167,19 @@ impl Work<'_> {
                 );
                 continue;
             }
-            if let Some(why) = self.obstacle(interface, true) {
+            if let Some(why) = self.obstacle(&value.interface, true) {
                 self.pending(object(&op), why);
                 continue;
             }
             self.usable.insert(*id);
-            let right =
-                self.actual.nexthops.get(id).is_some_and(|found| is_single(found, interface, *gateway));
+            let found = self.actual.nexthops.get(id);
+            let right = found.is_some_and(|found| is_single(found, value));
             self.settle(right, || op);
         }
     }
 
     fn groups(&mut self) {
-        for (id, members) in &self.desired.groups {
+        for (id, GroupValue { members, resilient }) in &self.desired.groups {
             let name = format!("group {id:#x}");
             if self.taken(*id) {
                 self.refused(
@@ -197,16 +196,17 @@ impl Work<'_> {
             }
             self.usable.insert(*id);
             let whole = legs.len() == members.len();
+            let value = GroupValue { members: legs, resilient: *resilient };
             let found = self.actual.nexthops.get(id);
             let replace = found.is_some();
-            let right = found.is_some_and(|found| found.kind == NexthopKind::Group(legs.clone()));
+            let right = found.is_some_and(|found| is_group(found, &value));
             if !whole {
-                self.pending(name, format!("has {} of {} legs", legs.len(), members.len()));
+                self.pending(name, format!("has {} of {} legs", value.members.len(), members.len()));
             }
             match (right, whole) {
                 (true, true) => self.out.installed += 1,
                 (true, false) => {}
-                (false, _) => self.out.ops.push(Op::PutGroup { replace, id: *id, members: legs }),
+                (false, _) => self.out.ops.push(Op::PutGroup { replace, id: *id, value }),
             }
         }
     }
@@ -218,8 +218,8 @@ impl Work<'_> {
                     route(key),
                     "a route of another owner stands there with the same metric: remove or move it",
                 );
-            } else if !self.usable.contains(&value.group) {
-                self.pending(route(key), format!("group {:#x} cannot be installed now", value.group));
+            } else if let Some(group) = value.group().filter(|group| !self.usable.contains(group)) {
+                self.pending(route(key), format!("group {group:#x} cannot be installed now"));
             } else {
                 let found = self.actual.routes.get(key);
                 let right = found.is_some_and(|found| found.value == Some(*value));
@@ -248,8 +248,12 @@ impl Work<'_> {
     }
 }
 
-fn is_single(found: &ActualNexthop, interface: &str, gateway: IpAddr) -> bool {
-    matches!(&found.kind, NexthopKind::Single { interface: at, gateway: to } if at == interface && *to == gateway)
+fn is_single(found: &ActualNexthop, value: &NexthopValue) -> bool {
+    matches!(&found.kind, NexthopKind::Single(found) if found == value)
+}
+
+fn is_group(found: &ActualNexthop, value: &GroupValue) -> bool {
+    matches!(&found.kind, NexthopKind::Group(found) if found == value)
 }
 
 /// Number of object messages among operations: everything but sysctls, which are files.

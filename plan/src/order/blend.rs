@@ -24,6 +24,10 @@ pub(super) fn blend(old: &Program, new: &Program, held: &[(ClassId, ClassId)]) -
     blend.nexthops.sort_unstable_by_key(|nexthop| nexthop.id);
     blend.groups.sort_unstable_by_key(|group| group.id);
     blend.settings = settings(&old.settings, &new.settings);
+    both(&mut blend.rules, &old.rules, |rule| rule.clone());
+    both(&mut blend.discards, &old.discards, |discard| (discard.table, discard.prefix, discard.metric));
+    both(&mut blend.local_segments, &old.local_segments, |local| local.segment);
+    both(&mut blend.vxlans, &old.vxlans, |vxlan| vxlan.name.clone());
     blend
 }
 
@@ -52,15 +56,21 @@ impl<'a> Added<'a> {
             return Some(*known);
         }
         let mut members: Vec<Member> = Vec::new();
-        for member in &self.old.group(id)?.members {
+        let Group { resilient, route_mtu_bytes, members: legs, .. } = self.old.group(id)?;
+        for member in legs {
             let nexthop = self.nexthop(blend, self.old.nexthop(member.nexthop)?);
             members.push(Member { nexthop, weight: member.weight });
         }
         members.sort_unstable();
-        let found = blend.groups.iter().find(|group| group.members == members).map(|group| group.id);
+        let same = |group: &&Group| {
+            group.members == members
+                && (group.resilient, group.route_mtu_bytes) == (*resilient, *route_mtu_bytes)
+        };
+        let found = blend.groups.iter().find(same).map(|group| group.id);
         let known = found.unwrap_or_else(|| {
             let known = network::free_id(digest::of_members(&members), &GROUP_IDS, &mut self.group_ids);
-            blend.groups.push(Group { id: known, members });
+            let (resilient, route_mtu_bytes) = (*resilient, *route_mtu_bytes);
+            blend.groups.push(Group { id: known, members, resilient, route_mtu_bytes });
             known
         });
         self.groups.insert(id, known);
@@ -68,16 +78,25 @@ impl<'a> Added<'a> {
     }
 
     fn nexthop(&mut self, blend: &mut Program, wanted: &Nexthop) -> u32 {
-        let same =
-            |known: &&Nexthop| (&known.interface, known.gateway) == (&wanted.interface, wanted.gateway);
+        let same = |known: &&Nexthop| {
+            (&known.interface, known.gateway, &known.encapsulation)
+                == (&wanted.interface, wanted.gateway, &wanted.encapsulation)
+        };
         if let Some(known) = blend.nexthops.iter().find(same) {
             return known.id;
         }
-        let hash = digest::of_next_hop(&wanted.interface, wanted.gateway);
+        let hash = digest::of_next_hop(&wanted.interface, wanted.gateway, wanted.encapsulation.as_ref());
         let id = network::free_id(hash, &NEXTHOP_IDS, &mut self.nexthop_ids);
         blend.nexthops.push(Nexthop { id, ..wanted.clone() });
         id
     }
+}
+
+/// Adds what only the old program has; where both have the same key, the new one's stays.
+fn both<T: Clone, K: Ord>(new: &mut Vec<T>, old: &[T], key: impl Fn(&T) -> K) {
+    let known: BTreeSet<K> = new.iter().map(&key).collect();
+    new.extend(old.iter().filter(|item| !known.contains(&key(item))).cloned());
+    new.sort_by_key(key);
 }
 
 fn settings(old: &Settings, new: &Settings) -> Settings {
@@ -90,5 +109,10 @@ fn settings(old: &Settings, new: &Settings) -> Settings {
     both.neighbours.extend(new.neighbours.iter().cloned());
     both.neighbours.sort_unstable();
     both.neighbours.dedup();
+    // A watch has one set of parameters: the new ones.
+    let watched: BTreeSet<&String> = new.liveness.iter().map(|liveness| &liveness.interface).collect();
+    both.liveness.retain(|liveness| !watched.contains(&liveness.interface));
+    both.liveness.extend(new.liveness.iter().cloned());
+    both.liveness.sort_unstable();
     both
 }

@@ -1,6 +1,6 @@
 //! A program as text that a network engineer reads.
 
-use crate::diff::{route_name, via};
+use crate::diff::{route, route_name, via};
 use crate::{Objects, PrefixTable, Program};
 use std::fmt::Write;
 
@@ -17,13 +17,12 @@ pub(crate) fn render_program(program: &Program, table: &PrefixTable) -> String {
     let neighbours = objects.neighbours.iter();
     lines.extend(neighbours.map(|(interface, address)| format!("neighbour {address} on {interface}")));
     let nexthops = objects.nexthops.iter();
-    lines.extend(nexthops.map(|(id, (interface, gateway))| format!("nexthop {id:#x} {interface} {gateway}")));
+    lines.extend(nexthops.map(|(id, hop)| format!("nexthop {id:#x} {} {}", hop.interface, hop.gateway)));
     lines.extend(objects.groups.keys().map(|id| format!("group {id:#x} {}", via(&objects, *id))));
     for (key, value) in &objects.routes {
-        let mut line = format!("{} {}", route_name(key), via(&objects, value.group));
+        let mut line = format!("{} {}", route_name(key), route(&objects, value));
         let destination = table.class_of(&key.prefix).and_then(|class| table.class_name(class));
         // Writing to a `String` cannot fail.
-        let _ = value.preferred_source.map(|source| write!(line, " src {source}"));
         let _ = destination.map(|name| write!(line, " to {name}"));
         lines.push(line);
     }

@@ -6,8 +6,7 @@
 
 use agent::core::kernel::{Actual, ActualNexthop, ActualRoute, Link, NexthopKind, Op, OpError, OpResults};
 use ipnetwork::IpNetwork;
-use plan::objects::{RouteKey, RouteValue};
-use plan::program::Member;
+use plan::objects::{GroupValue, NexthopValue, RouteKey, RouteValue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -164,15 +163,15 @@ impl SimKernel {
         let fitting =
             self.routes.iter().filter(|(key, _)| key.table == 254 && key.prefix.contains(destination));
         let best = fitting.min_by_key(|(key, _)| (std::cmp::Reverse(key.prefix.prefix()), key.metric));
-        let group = best.and_then(|(_, route)| route.value).map(|value| value.group);
+        let group = best.and_then(|(_, route)| route.value).and_then(|value| value.group());
         Some(group.map(|group| self.interfaces_of(group)).unwrap_or_default())
     }
 
     fn interfaces_of(&self, nexthop: u32) -> Vec<String> {
         match self.nexthops.get(&nexthop).map(|nexthop| &nexthop.kind) {
-            Some(NexthopKind::Single { interface, .. }) => vec![interface.clone()],
-            Some(NexthopKind::Group(members)) => {
-                members.iter().flat_map(|member| self.interfaces_of(member.nexthop)).collect()
+            Some(NexthopKind::Single(value)) => vec![value.interface.clone()],
+            Some(NexthopKind::Group(value)) => {
+                value.members.iter().flat_map(|member| self.interfaces_of(member.nexthop)).collect()
             }
             _ => Vec::new(),
         }
@@ -204,8 +203,8 @@ impl SimKernel {
                     return Err(refused(ESRCH, "No such process"));
                 }
             }
-            Op::PutNexthop { id, interface, gateway, .. } => self.put_nexthop(*id, interface, *gateway)?,
-            Op::PutGroup { id, members, .. } => self.put_group(*id, members)?,
+            Op::PutNexthop { id, value, .. } => self.put_nexthop(*id, value)?,
+            Op::PutGroup { id, value, .. } => self.put_group(*id, value)?,
             Op::DelNexthop { id } => {
                 self.nexthops.remove(id).ok_or_else(|| refused(ESRCH, "No such process"))?;
                 self.cascade();
@@ -225,33 +224,36 @@ impl SimKernel {
         self.links.get_mut(interface).ok_or_else(|| refused(ENODEV, "No such device"))
     }
 
-    fn put_nexthop(&mut self, id: u32, interface: &str, gateway: IpAddr) -> Result<(), OpError> {
-        let link = self.link(interface)?;
+    fn put_nexthop(&mut self, id: u32, value: &NexthopValue) -> Result<(), OpError> {
+        let link = self.link(&value.interface)?;
         if !link.carrier {
             return Err(refused(ENETDOWN, "Carrier for nexthop device is down"));
         }
         if matches!(self.nexthops.get(&id), Some(ActualNexthop { kind: NexthopKind::Group(_), .. })) {
             return Err(refused(EINVAL, "Can not replace a nexthop group with a nexthop"));
         }
-        let kind = NexthopKind::Single { interface: interface.to_string(), gateway };
+        let kind = NexthopKind::Single(value.clone());
         self.nexthops.insert(id, ActualNexthop { ours: true, kind });
         Ok(())
     }
 
-    fn put_group(&mut self, id: u32, members: &[Member]) -> Result<(), OpError> {
+    fn put_group(&mut self, id: u32, value: &GroupValue) -> Result<(), OpError> {
+        let members = &value.members;
         if members.is_empty() || members.iter().any(|member| !self.nexthops.contains_key(&member.nexthop)) {
             return Err(refused(EINVAL, "Invalid nexthop id"));
         }
-        self.nexthops.insert(id, ActualNexthop { ours: true, kind: NexthopKind::Group(members.to_vec()) });
+        self.nexthops.insert(id, ActualNexthop { ours: true, kind: NexthopKind::Group(value.clone()) });
         Ok(())
     }
 
     fn put_route(&mut self, key: RouteKey, value: RouteValue) -> Result<(), OpError> {
-        if !self.nexthops.contains_key(&value.group) {
+        if value.group().is_some_and(|group| !self.nexthops.contains_key(&group)) {
             return Err(refused(EINVAL, "Nexthop id does not exist"));
         }
         let local = |source: IpAddr| self.addresses.keys().any(|(_, address)| address.ip() == source);
-        if value.preferred_source.is_some_and(|source| !local(source)) {
+        if let RouteValue::Via { preferred_source: Some(source), .. } = value
+            && !local(source)
+        {
             return Err(refused(EINVAL, "Invalid prefsrc address"));
         }
         self.routes.insert(key, Route { ours: true, value: Some(value) });
@@ -260,7 +262,7 @@ impl SimKernel {
 
     fn drop_nexthops_on(&mut self, interface: &str) {
         self.nexthops.retain(|_, nexthop| match &nexthop.kind {
-            NexthopKind::Single { interface: at, .. } => at != interface,
+            NexthopKind::Single(value) => value.interface != interface,
             _ => true,
         });
         self.cascade();
@@ -270,14 +272,16 @@ impl SimKernel {
     fn cascade(&mut self) {
         let alive: BTreeSet<u32> = self.nexthops.keys().copied().collect();
         for nexthop in self.nexthops.values_mut() {
-            if let NexthopKind::Group(members) = &mut nexthop.kind {
-                members.retain(|member| alive.contains(&member.nexthop));
+            if let NexthopKind::Group(value) = &mut nexthop.kind {
+                value.members.retain(|member| alive.contains(&member.nexthop));
             }
         }
-        self.nexthops
-            .retain(|_, nexthop| !matches!(&nexthop.kind, NexthopKind::Group(members) if members.is_empty()));
+        self.nexthops.retain(
+            |_, nexthop| !matches!(&nexthop.kind, NexthopKind::Group(value) if value.members.is_empty()),
+        );
         let alive: BTreeSet<u32> = self.nexthops.keys().copied().collect();
-        self.routes.retain(|_, route| route.value.is_none_or(|value| alive.contains(&value.group)));
+        let stands = |value: RouteValue| value.group().is_none_or(|group| alive.contains(&group));
+        self.routes.retain(|_, route| route.value.is_none_or(stands));
     }
 }
 
@@ -292,6 +296,7 @@ fn refused(errno: i32, text: &str) -> OpError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use plan::program::Member;
 
     fn route(prefix: &str, metric: u32) -> RouteKey {
         RouteKey { table: 254, prefix: prefix.parse().unwrap(), metric }
@@ -301,19 +306,18 @@ mod tests {
         let mut kernel = SimKernel::new(&["eth1", "eth2"]);
         kernel.set_carrier("eth1", true);
         kernel.set_carrier("eth2", true);
-        let value = |group| RouteValue { group, preferred_source: None };
+        let value = |group| RouteValue::via(group, None);
         let single = |id, interface: &str| Op::PutNexthop {
             replace: false,
             id,
-            interface: interface.to_string(),
-            gateway: "fe80::2".parse().unwrap(),
+            value: NexthopValue::new(interface, "fe80::2".parse().unwrap()),
         };
         let member = |nexthop| Member { nexthop, weight: 1 };
         let ops = [
             single(1, "eth1"),
             single(2, "eth2"),
-            Op::PutGroup { replace: false, id: 11, members: vec![member(1)] },
-            Op::PutGroup { replace: false, id: 12, members: vec![member(2)] },
+            Op::PutGroup { replace: false, id: 11, value: GroupValue::new(vec![member(1)]) },
+            Op::PutGroup { replace: false, id: 12, value: GroupValue::new(vec![member(2)]) },
             Op::PutRoute { replace: false, key: route("10.0.0.0/24", 100), value: value(11) },
             Op::PutRoute { replace: false, key: route("10.0.0.0/24", 200), value: value(12) },
         ];
@@ -346,7 +350,8 @@ mod tests {
     #[test]
     fn a_group_of_an_unknown_member_is_refused_alone() {
         let mut kernel = programmed();
-        let bad = Op::PutGroup { replace: false, id: 13, members: vec![Member { nexthop: 99, weight: 1 }] };
+        let value = GroupValue::new(vec![Member { nexthop: 99, weight: 1 }]);
+        let bad = Op::PutGroup { replace: false, id: 13, value };
         let results = kernel.apply(&[bad, Op::DelRoute { key: route("10.0.0.0/24", 200) }]);
         assert_eq!((results[0].is_err(), results[1].is_ok()), (true, true));
     }

@@ -1,10 +1,16 @@
 //! One value of each kind of each format, with every field set to something of its own. They are what the fixtures of
-//! v0.1 say: never change one, add another.
+//! the current version say: never change one, add another.
 
-use plan::program::{Address, Class, ClassId, ClassRoute, Group, Member, Neighbour, Nexthop, Settings};
+use plan::program::{
+    Address, Behaviour, Class, ClassId, ClassRoute, Discard, DiscardKind, Encapsulation, Group, Liveness,
+    LocalSegment, Member, Neighbour, Nexthop, Resilient, Rule, Settings, Vxlan, VxlanForwarding,
+    VxlanNeighbour,
+};
 use plan::steps::Step;
 use plan::{Digest, PrefixTable, Program};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use wire::Generation;
 use wire::agent::{
@@ -151,6 +157,7 @@ pub(crate) fn table() -> PrefixTable {
 
 pub(crate) fn program() -> Program {
     let nexthop = |id, interface: &str, gateway: &str| Nexthop {
+        encapsulation: None,
         id,
         interface: interface.to_string(),
         gateway: gateway.parse().unwrap(),
@@ -168,6 +175,7 @@ pub(crate) fn program() -> Program {
                 interface: "eth1".to_string(),
                 address: "fe80::2".parse().unwrap(),
             }],
+            liveness: Vec::new(),
         },
         preferred_source_v4: Some("10.255.0.9".parse().unwrap()),
         preferred_source_v6: Some("fd00:ba11::9".parse().unwrap()),
@@ -178,12 +186,57 @@ pub(crate) fn program() -> Program {
                 Member { nexthop: 0x5b00_0001, weight: 1 },
                 Member { nexthop: 0x5b00_0002, weight: 256 },
             ],
+            resilient: None,
+            route_mtu_bytes: None,
         }],
         classes: vec![
             ClassRoute { class: ClassId(17), metric: 100, table: 254, group: 0x5b80_0001 },
             ClassRoute { class: ClassId(17), metric: 200, table: 254, group: 0x5b80_0001 },
         ],
+        rules: Vec::new(),
+        discards: Vec::new(),
+        local_segments: Vec::new(),
+        vxlans: Vec::new(),
     }
+}
+
+/// The same with everything that programs have had since v0.2.
+pub(crate) fn extended() -> Program {
+    let mut program = program();
+    let six = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+    let prefix = |text: &str| text.parse().unwrap();
+    let local =
+        |segment, behaviour| LocalSegment { segment: six(segment), interface: "eth1".to_string(), behaviour };
+    let segments = vec![six("fd00:5e9::1"), six("fd00:5e9::2")];
+    program.settings.liveness =
+        vec![Liveness { interface: "eth1".to_string(), interval_ms: 300, multiplier: 3 }];
+    program.nexthops[0].encapsulation = Some(Encapsulation::Seg6 { segments });
+    program.groups[0].resilient =
+        Some(Resilient { buckets: 128, idle_timer_ms: 60_000, unbalanced_timer_ms: 120_000 });
+    program.groups[0].route_mtu_bytes = NonZeroU32::new(1_400);
+    program.rules = vec![Rule { priority: 9_100, incoming_interface: "eth2".to_string(), table: 91_000 }];
+    program.discards = vec![
+        Discard { table: 254, prefix: prefix("10.0.0.0/8"), metric: 900, kind: DiscardKind::Blackhole },
+        Discard { table: 91_000, prefix: prefix("::/0"), metric: 901, kind: DiscardKind::Unreachable },
+    ];
+    program.local_segments = vec![
+        local("fd00:5e9::1", Behaviour::End),
+        local("fd00:5e9::2", Behaviour::EndX { interface: "eth2".to_string(), next_hop: six("fe80::2") }),
+        local("fd00:5e9::3", Behaviour::EndDx4 { next_hop: Ipv4Addr::UNSPECIFIED }),
+        local("fd00:5e9::4", Behaviour::EndDx6 { next_hop: six("fe80::1") }),
+        local("fd00:5e9::5", Behaviour::EndDt6 { table: 254 }),
+    ];
+    program.vxlans = vec![Vxlan {
+        name: "blx7".to_string(),
+        vni: 7,
+        local: "10.255.0.9".parse().unwrap(),
+        port: 4_789,
+        mac: [2, 0, 0, 0, 0, 9],
+        mtu_bytes: 1_450,
+        forwarding: vec![VxlanForwarding { mac: [2, 0, 0, 0, 0, 7], remote: "10.255.0.7".parse().unwrap() }],
+        neighbours: vec![VxlanNeighbour { address: IpAddr::V6(six("fe80::7")), mac: [2, 0, 0, 0, 0, 7] }],
+    }];
+    program
 }
 
 pub(crate) fn offer() -> Offer {
@@ -206,6 +259,7 @@ fn to_agent() -> Vec<(&'static str, ToAgent)> {
         ("welcome", ToAgent::Welcome { controller: 3, beat_ms: 500 }),
         ("offer", ToAgent::Offer(Box::new(offer()))),
         ("offer-bare", ToAgent::Offer(Box::new(bare))),
+        ("offer-extended", ToAgent::Offer(Box::new(Offer { program: Arc::new(extended()), ..offer() }))),
         ("pulse", ToAgent::Pulse { assigned: Some((generation(41), digest(0x44))) }),
         ("pulse-nothing", ToAgent::Pulse { assigned: None }),
     ]

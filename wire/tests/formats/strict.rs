@@ -2,7 +2,8 @@
 
 use crate::samples;
 use prost::Message;
-use wire::agent::{Outcome, ToAgent, ToController, read_to_agent};
+use std::sync::Arc;
+use wire::agent::{Offer, Outcome, ToAgent, ToController, read_to_agent};
 use wire::ledger::Ledger;
 use wire::log::{Command, Entry};
 use wire::peer::PeerMessage;
@@ -43,16 +44,16 @@ fn an_offer_that_cannot_be_read_is_answered_as_unsupported() {
         }
         read_to_agent(bad).expect_err("it cannot be read")
     };
-    let rule = |offer: &mut agent::Offer| {
+    let flows = |offer: &mut agent::Offer| {
         if let Some(program) = &mut offer.program {
-            program.rules.push(agent::Rule::default());
+            program.flows.push(1);
         }
     };
-    let (why, ack) = spoilt(rule);
+    let (why, ack) = spoilt(flows);
     let ack = ack.expect("an answer");
     assert_eq!((ack.generation, ack.digest), (offer.generation, offer.digest));
     assert_eq!(ack.outcome, Outcome::Unsupported { detail: why.to_string() });
-    assert!(why.to_string().contains("cannot install: rules"), "{why}");
+    assert!(why.to_string().contains("cannot install: flows"), "{why}");
     // Without a generation nobody would know which offer is meant.
     assert!(spoilt(|offer| offer.generation = None).1.is_none());
     assert!(read_to_agent(agent::ToAgent { body: None }).expect_err("empty").1.is_none());
@@ -60,7 +61,8 @@ fn an_offer_that_cannot_be_read_is_answered_as_unsupported() {
 
 #[test]
 fn programs_and_tables_are_refused_when_anything_is_odd() {
-    let offer = agent::ToAgent::from(&ToAgent::Offer(Box::new(samples::offer())));
+    let offer = Offer { program: Arc::new(samples::extended()), ..samples::offer() };
+    let offer = agent::ToAgent::from(&ToAgent::Offer(Box::new(offer)));
     fn offered(message: &mut agent::ToAgent) -> &mut agent::Offer {
         match &mut message.body {
             Some(agent::to_agent::Body::Offer(offer)) => offer,
@@ -83,9 +85,41 @@ fn programs_and_tables_are_refused_when_anything_is_odd() {
         ("no table digest", |m| offered(m).table_digest.clear()),
         ("no program", |m| offered(m).program = None),
         ("no settings", |m| program(m).settings = None),
-        ("rules", |m| program(m).rules.push(agent::Rule::default())),
         ("flows", |m| program(m).flows.push(1)),
-        ("tunnels", |m| program(m).tunnels.push(agent::Tunnel::default())),
+        ("a rule by mark", |m| program(m).rules[0].mark = 1),
+        ("a rule's priority", |m| program(m).rules[0].priority = 100),
+        ("a rule into the main table", |m| program(m).rules[0].table = 254),
+        ("a rule without an interface", |m| program(m).rules[0].input_interface.clear()),
+        ("a rule twice", |m| {
+            let first = program(m).rules[0].clone();
+            program(m).rules.push(first);
+        }),
+        ("a tunnel of another kind", |m| program(m).tunnels[0].kind = "gre".to_string()),
+        ("a tunnel with another's name", |m| program(m).tunnels[0].name = "eth1".to_string()),
+        ("a long name of a tunnel", |m| program(m).tunnels[0].name = "blx4567890123456".to_string()),
+        ("an identifier of 25 bits", |m| program(m).tunnels[0].identifier = 1 << 24),
+        ("a tunnel on port 0", |m| program(m).tunnels[0].port = 0),
+        ("a tunnel's port", |m| program(m).tunnels[0].port = 1 << 16),
+        ("a group address as hardware address", |m| program(m).tunnels[0].mac = vec![1, 0, 0, 0, 0, 1]),
+        ("a hardware address of 5 bytes", |m| program(m).tunnels[0].forwarding[0].mac.truncate(5)),
+        ("a tunnel's neighbour", |m| program(m).tunnels[0].neighbours[0].address.clear()),
+        ("a discard of no kind", |m| program(m).discards[0].kind = 0),
+        ("a discard in the local table", |m| program(m).discards[0].table = 255),
+        ("a discard at the metric of segments", |m| program(m).discards[0].metric = 90),
+        ("discards unsorted", |m| program(m).discards.reverse()),
+        ("a local segment without a behaviour", |m| program(m).local_segments[0].behaviour = None),
+        ("a local segment of 4 bytes", |m| program(m).local_segments[0].segment.truncate(4)),
+        ("local segments unsorted", |m| program(m).local_segments.reverse()),
+        ("no segments", |m| program(m).nexthops[0].seg6.as_mut().unwrap().segments.clear()),
+        ("nine segments", |m| {
+            program(m).nexthops[0].seg6.as_mut().unwrap().segments = vec![vec![1; 16]; 9];
+        }),
+        ("no buckets", |m| program(m).groups[0].resilient.as_mut().unwrap().buckets = 0),
+        ("a timer of 5 ms", |m| program(m).groups[0].resilient.as_mut().unwrap().idle_timer_ms = 5),
+        ("a route in the local table", |m| program(m).classes[0].table = 255),
+        ("a route at the metric of segments", |m| program(m).classes[0].metric = 90),
+        ("liveness of no interval", |m| settings(m).liveness[0].interval_ms = 0),
+        ("liveness times 256", |m| settings(m).liveness[0].multiplier = 256),
         ("IPv6 source for IPv4", |m| program(m).preferred_source_v4 = vec![0; 16]),
         ("IPv4 source for IPv6", |m| program(m).preferred_source_v6 = vec![0; 4]),
         ("source of 5 bytes", |m| program(m).preferred_source_v4 = vec![0; 5]),

@@ -217,19 +217,20 @@ impl Host {
     pub(super) fn carrier(&mut self, interface: &str, carrier: bool) {
         self.kernel.links.insert(interface.to_string(), link(carrier));
         if !carrier {
-            let on = |kind: &NexthopKind| matches!(kind, NexthopKind::Single { interface: at, .. } if at == interface);
+            let on = |kind: &NexthopKind| matches!(kind, NexthopKind::Single(value) if value.interface == interface);
             self.kernel.nexthops.retain(|_, nexthop| !on(&nexthop.kind));
             let left: BTreeSet<u32> = self.kernel.nexthops.keys().copied().collect();
             for nexthop in self.kernel.nexthops.values_mut() {
-                if let NexthopKind::Group(members) = &mut nexthop.kind {
-                    members.retain(|member| left.contains(&member.nexthop));
+                if let NexthopKind::Group(value) = &mut nexthop.kind {
+                    value.members.retain(|member| left.contains(&member.nexthop));
                 }
             }
-            self.kernel.nexthops.retain(|_, nexthop| nexthop.kind != NexthopKind::Group(Vec::new()));
+            let is_empty =
+                |kind: &NexthopKind| matches!(kind, NexthopKind::Group(value) if value.members.is_empty());
+            self.kernel.nexthops.retain(|_, nexthop| !is_empty(&nexthop.kind));
             let left: BTreeSet<u32> = self.kernel.nexthops.keys().copied().collect();
-            self.kernel
-                .routes
-                .retain(|_, route| route.value.is_some_and(|value| left.contains(&value.group)));
+            let stands = |group: Option<u32>| group.is_none_or(|group| left.contains(&group));
+            self.kernel.routes.retain(|_, route| route.value.is_some_and(|value| stands(value.group())));
         }
         self.event(Event::LinksChanged(self.kernel.links.clone()));
     }
@@ -258,12 +259,12 @@ fn put(kernel: &mut Actual, op: Op) {
         Op::DelNeighbour { interface, address } => {
             kernel.neighbours.remove(&(interface, address));
         }
-        Op::PutNexthop { id, interface, gateway, .. } => {
-            let kind = NexthopKind::Single { interface, gateway };
+        Op::PutNexthop { id, value, .. } => {
+            let kind = NexthopKind::Single(value);
             kernel.nexthops.insert(id, ActualNexthop { ours: true, kind });
         }
-        Op::PutGroup { id, members, .. } => {
-            kernel.nexthops.insert(id, ActualNexthop { ours: true, kind: NexthopKind::Group(members) });
+        Op::PutGroup { id, value, .. } => {
+            kernel.nexthops.insert(id, ActualNexthop { ours: true, kind: NexthopKind::Group(value) });
         }
         Op::DelNexthop { id } => {
             kernel.nexthops.remove(&id);

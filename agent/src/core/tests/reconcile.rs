@@ -4,6 +4,7 @@ use super::{HOST, link, network};
 use crate::core::kernel::{Actual, ActualNexthop, ActualRoute, NexthopKind, Op};
 use crate::core::reconcile::{Reconciliation, object, reconcile, writes};
 use plan::Objects;
+use plan::objects::GroupValue;
 use std::collections::BTreeMap;
 use std::mem::discriminant;
 
@@ -125,13 +126,17 @@ fn what_cannot_stand_now_waits_and_says_for_what() {
         };
         let found = reconcile(&wanted(), &actual);
         assert!(found.pending.iter().any(|waiting| waiting.reason == reason), "{name}: {:?}", found.pending);
-        let on_eth2 = |op: &Op| matches!(op, Op::PutNexthop { interface, .. } | Op::PutNeighbour { interface, .. } if interface == "eth2");
+        let on_eth2 = |op: &Op| match op {
+            Op::PutNexthop { value, .. } => value.interface == "eth2",
+            Op::PutNeighbour { interface, .. } => interface == "eth2",
+            _ => false,
+        };
         assert!(!found.ops.iter().any(on_eth2), "{name}");
         // A group without a leg is not put, and no route points at it.
         let groups: Vec<u32> = (found.ops.iter())
             .filter_map(|op| match op {
-                Op::PutGroup { id, members, .. } => {
-                    assert!(!members.is_empty(), "{name}");
+                Op::PutGroup { id, value, .. } => {
+                    assert!(!value.members.is_empty(), "{name}");
                     Some(*id)
                 }
                 _ => None,
@@ -139,7 +144,7 @@ fn what_cannot_stand_now_waits_and_says_for_what() {
             .collect();
         for op in &found.ops {
             if let Op::PutRoute { value, .. } = op {
-                assert!(groups.contains(&value.group), "{name}");
+                assert!(value.group().is_some_and(|group| groups.contains(&group)), "{name}");
             }
         }
         assert!(found.refused.is_empty(), "{name}");
@@ -163,7 +168,7 @@ fn a_wrong_object_is_replaced_and_only_it() {
         (
             "group",
             Box::new(move |actual| {
-                let kind = NexthopKind::Group(Vec::new());
+                let kind = NexthopKind::Group(GroupValue::new(Vec::new()));
                 actual.nexthops.insert(group, ActualNexthop { ours: true, kind });
             }),
         ),

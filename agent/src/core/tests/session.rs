@@ -386,7 +386,7 @@ fn a_host_that_leaves_its_links_keeps_what_is_left() {
     assert!(holds(&host, &line));
     assert!(!host.kernel.nexthops.values().any(|nexthop| matches!(
         &nexthop.kind,
-        crate::core::kernel::NexthopKind::Single { interface, .. } if interface == "eth2"
+        crate::core::kernel::NexthopKind::Single(value) if value.interface == "eth2"
     )));
 }
 

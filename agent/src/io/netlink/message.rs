@@ -12,9 +12,12 @@ use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use plan::objects::{RouteKey, RouteValue};
+use plan::program::DiscardKind;
 use std::net::IpAddr;
 
 const HEADER_BYTES: usize = 16;
@@ -92,12 +95,12 @@ pub(super) fn act(op: &Op, index: impl Fn(&str) -> Option<u32>) -> Result<Act<'_
         Op::DelNeighbour { interface, address } => {
             Request::route(&RouteNetlinkMessage::DelNeighbour(neighbour(on(interface)?, *address)), 0)
         }
-        Op::PutNexthop { replace, id, interface, gateway } => {
-            let body = nexthop::single(*id, on(interface)?, *gateway);
+        Op::PutNexthop { replace, id, value } => {
+            let body = nexthop::single(*id, on(&value.interface)?, value);
             Request::nexthop(nexthop::RTM_NEWNEXTHOP, body, create(*replace))
         }
-        Op::PutGroup { replace, id, members } => {
-            let body = nexthop::group(*id, members);
+        Op::PutGroup { replace, id, value } => {
+            let body = nexthop::group(*id, value);
             Request::nexthop(nexthop::RTM_NEWNEXTHOP, body, create(*replace))
         }
         Op::DelNexthop { id } => Request::nexthop(nexthop::RTM_DELNEXTHOP, nexthop::removal(*id), 0),
@@ -165,14 +168,23 @@ fn route(key: &RouteKey, value: Option<&RouteValue>) -> RouteMessage {
     message.header.table = u8::try_from(key.table).unwrap_or(0);
     message.header.protocol = RouteProtocol::Other(PROTOCOL);
     message.header.scope = RouteScope::Universe;
-    message.header.kind = RouteType::Unicast;
+    // A removal of any type.
+    message.header.kind = if value.is_some() { RouteType::Unicast } else { RouteType::Unspec };
     message.attributes.push(RouteAttribute::Destination(prefix.ip().into()));
     message.attributes.push(RouteAttribute::Priority(key.metric));
     message.attributes.push(RouteAttribute::Table(key.table));
-    if let Some(value) = value {
-        message.attributes.push(RouteAttribute::NhId(value.group));
-        if let Some(source) = value.preferred_source {
-            message.attributes.push(RouteAttribute::PrefSource(source.into()));
+    match value {
+        None => {}
+        Some(RouteValue::Discard(DiscardKind::Blackhole)) => message.header.kind = RouteType::BlackHole,
+        Some(RouteValue::Discard(DiscardKind::Unreachable)) => message.header.kind = RouteType::Unreachable,
+        Some(RouteValue::Via { group, preferred_source, mtu_bytes }) => {
+            message.attributes.push(RouteAttribute::NhId(*group));
+            if let Some(source) = preferred_source {
+                message.attributes.push(RouteAttribute::PrefSource((*source).into()));
+            }
+            if let Some(bytes) = mtu_bytes {
+                message.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(bytes.get())]));
+            }
         }
     }
     message

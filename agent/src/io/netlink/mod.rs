@@ -7,6 +7,7 @@ mod filter;
 mod message;
 mod nexthop;
 mod read;
+mod seg6;
 mod socket;
 mod sysctl;
 #[cfg(test)]

@@ -16,10 +16,12 @@ use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::route::RouteMessage;
 use plan::objects::{RouteKey, RouteValue};
+use plan::program::DiscardKind;
 use plan::program::{METRIC_BACKUP, METRIC_PRIMARY, TABLE_MAIN};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
@@ -205,15 +207,21 @@ fn routes(socket: &mut RequestSocket) -> Result<Routes, String> {
 fn route(body: &[u8]) -> Entry<(RouteKey, bool), Option<RouteValue>> {
     const RTA_DST: u16 = 1;
     const RTA_PRIORITY: u16 = 6;
+    const RTA_METRICS: u16 = 8;
+    /// In `RTA_METRICS` (`RTAX_MTU`).
+    const MTU: u16 = 2;
+    const RTN_UNICAST: u8 = 1;
+    const RTN_BLACKHOLE: u8 = 6;
+    const RTN_UNREACHABLE: u8 = 7;
     const RTA_PREFSRC: u16 = 7;
     const RTA_TABLE: u16 = 15;
     const RTA_NH_ID: u16 = 30;
     let [family, prefix_length, _, service] = array(body, 0).ok_or(Damaged)?;
-    let [table, protocol, ..] = array::<4>(body, 4).ok_or(Damaged)?;
+    let [table, protocol, _, kind_of_route] = array::<4>(body, 4).ok_or(Damaged)?;
     let attributes = Attributes(body.get(12..).ok_or(Damaged)?);
     let is_ours = route_is_ours(protocol);
-    let (mut to, mut table, mut metric, mut group, mut preferred_source) =
-        (None, u32::from(table), 0, None, None);
+    let (mut to, mut table, mut metric) = (None, u32::from(table), 0);
+    let (mut group, mut preferred_source, mut mtu_bytes) = (None, None, None);
     for (kind, value) in attributes {
         match kind {
             RTA_DST => to = ip(value),
@@ -221,6 +229,9 @@ fn route(body: &[u8]) -> Entry<(RouteKey, bool), Option<RouteValue>> {
             RTA_PRIORITY => metric = number(value, 0).unwrap_or(0),
             RTA_NH_ID => group = number(value, 0),
             RTA_PREFSRC => preferred_source = ip(value),
+            RTA_METRICS => {
+                mtu_bytes = Attributes(value).find(MTU).and_then(|value| number(value, 0));
+            }
             _ => {}
         }
     }
@@ -235,7 +246,15 @@ fn route(body: &[u8]) -> Entry<(RouteKey, bool), Option<RouteValue>> {
         (None, _) => return Ok(None),
     };
     let Ok(prefix) = IpNetwork::new(to, prefix_length) else { return Err(Damaged) };
-    let value = group.map(|group| RouteValue { group, preferred_source });
+    let value = match (kind_of_route, group) {
+        (RTN_BLACKHOLE, None) => Some(RouteValue::Discard(DiscardKind::Blackhole)),
+        (RTN_UNREACHABLE, None) => Some(RouteValue::Discard(DiscardKind::Unreachable)),
+        (RTN_UNICAST, Some(group)) => {
+            let mtu_bytes = mtu_bytes.and_then(NonZeroU32::new);
+            Some(RouteValue::Via { group, preferred_source, mtu_bytes })
+        }
+        _ => None,
+    };
     Ok(Some(((RouteKey { table, prefix, metric }, is_ours), value)))
 }
 

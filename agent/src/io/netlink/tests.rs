@@ -6,7 +6,7 @@ use crate::core::reconcile::{self, reconcile};
 use crate::io::namespace::{in_namespace, ip};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use plan::Objects;
-use plan::objects::{RouteKey, RouteValue};
+use plan::objects::{GroupValue, NexthopValue, RouteKey, RouteValue};
 use plan::program::Member;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ fn program() -> Objects {
         objects.mtus.insert(interface.clone(), 1_400);
         objects.addresses.insert((interface.clone(), "fe80::1/64".parse().unwrap()));
         objects.neighbours.insert((interface.clone(), "fe80::2".parse().unwrap()));
-        objects.nexthops.insert(id, (interface, "fe80::2".parse().unwrap()));
+        objects.nexthops.insert(id, NexthopValue::new(interface, "fe80::2".parse().unwrap()));
     }
     for (interface, address) in [
         ("lo", "10.255.0.1/32"),
@@ -37,11 +37,11 @@ fn program() -> Objects {
     ] {
         objects.addresses.insert((interface.to_string(), address.parse().unwrap()));
     }
-    objects.groups.insert(0x5B80_0001, vec![member(0x5B00_0001)]);
-    objects.groups.insert(0x5B80_0002, vec![member(0x5B00_0002)]);
-    objects.groups.insert(0x5B80_0003, vec![member(0x5B00_0001), member(0x5B00_0002)]);
-    let v4 = |group| RouteValue { group, preferred_source: Some("10.255.0.1".parse().unwrap()) };
-    let v6 = |group| RouteValue { group, preferred_source: Some("fd00:ba11::1".parse().unwrap()) };
+    objects.groups.insert(0x5B80_0001, GroupValue::new(vec![member(0x5B00_0001)]));
+    objects.groups.insert(0x5B80_0002, GroupValue::new(vec![member(0x5B00_0002)]));
+    objects.groups.insert(0x5B80_0003, GroupValue::new(vec![member(0x5B00_0001), member(0x5B00_0002)]));
+    let v4 = |group| RouteValue::via(group, Some("10.255.0.1".parse().unwrap()));
+    let v6 = |group| RouteValue::via(group, Some("fd00:ba11::1".parse().unwrap()));
     objects.routes.insert(key("10.1.0.0/24", 100), v4(0x5B80_0001));
     objects.routes.insert(key("10.1.0.0/24", 200), v4(0x5B80_0002));
     objects.routes.insert(key("10.2.0.0/24", 100), v4(0x5B80_0003));
@@ -107,23 +107,22 @@ fn each_refused_object_is_reported_with_the_kernels_words_and_the_others_are_ins
             Op::PutGroup {
                 replace: false,
                 id: 0x5B80_0009,
-                members: vec![Member { nexthop: 0x5B00_0077, weight: 1 }],
+                value: GroupValue::new(vec![Member { nexthop: 0x5B00_0077, weight: 1 }]),
             },
             Op::PutRoute {
                 replace: false,
                 key: key("10.9.0.0/24", 100),
-                value: RouteValue { group: 0x5B80_0077, preferred_source: None },
+                value: RouteValue::via(0x5B80_0077, None),
             },
             Op::PutNexthop {
                 replace: false,
                 id: 0x5B00_0009,
-                interface: absent,
-                gateway: "fe80::2".parse().unwrap(),
+                value: NexthopValue::new(absent, "fe80::2".parse().unwrap()),
             },
             Op::PutRoute {
                 replace: false,
                 key: key("10.8.0.0/24", 100),
-                value: RouteValue { group: 0x5B80_0001, preferred_source: None },
+                value: RouteValue::via(0x5B80_0001, None),
             },
         ];
         let results = kernel.apply(&ops);
@@ -136,8 +135,7 @@ fn each_refused_object_is_reported_with_the_kernels_words_and_the_others_are_ins
         let down = Op::PutNexthop {
             replace: false,
             id: 0x5B00_0008,
-            interface: "eth2".into(),
-            gateway: "fe80::2".parse().unwrap(),
+            value: NexthopValue::new("eth2", "fe80::2".parse().unwrap()),
         };
         assert_eq!(kernel.apply(&[down])[0].as_ref().unwrap_err().text, "Carrier for nexthop device is down");
     });
@@ -153,7 +151,7 @@ fn carrier_loss_is_repaired_by_the_kernel_and_its_return_by_reconciling() {
         wait(|| !ip("link show eth1")[0]["flags"].to_string().contains("LOWER_UP"));
         let actual = kernel.read(&[]).unwrap();
         assert!(!actual.nexthops.contains_key(&0x5B00_0001), "the nexthop went with the carrier");
-        let group = NexthopKind::Group(vec![Member { nexthop: 0x5B00_0002, weight: 1 }]);
+        let group = NexthopKind::Group(GroupValue::new(vec![Member { nexthop: 0x5B00_0002, weight: 1 }]));
         assert_eq!(actual.nexthops[&0x5B80_0003].kind, group, "the group shed the leg");
         assert!(
             !actual.routes.contains_key(&key("10.1.0.0/24", 100))
@@ -185,10 +183,9 @@ fn left_on_eth1(kernel: &mut Netlink) -> BTreeSet<&'static str> {
         ("group", actual.nexthops.contains_key(&0x5B80_0001)),
         (
             "leg",
-            actual
-                .nexthops
-                .get(&0x5B80_0003)
-                .is_some_and(|group| matches!(&group.kind, NexthopKind::Group(legs) if legs.len() == 2)),
+            actual.nexthops.get(&0x5B80_0003).is_some_and(
+                |group| matches!(&group.kind, NexthopKind::Group(value) if value.members.len() == 2),
+            ),
         ),
         ("route", actual.routes.contains_key(&key("10.1.0.0/24", 100))),
         ("backup route", actual.routes.contains_key(&key("10.1.0.0/24", 200))),
@@ -294,13 +291,13 @@ fn end_of_cable(own: u8, other: u8) -> Objects {
     objects.addresses.insert(("lo".to_string(), format!("fd00:ba11::{own}/128").parse().unwrap()));
     let gateway: std::net::IpAddr = format!("fe80::{other}").parse().unwrap();
     objects.neighbours.insert((cable.clone(), gateway));
-    objects.nexthops.insert(0x5B00_0001, (cable, gateway));
-    objects.groups.insert(0x5B80_0001, vec![Member { nexthop: 0x5B00_0001, weight: 1 }]);
+    objects.nexthops.insert(0x5B00_0001, NexthopValue::new(cable, gateway));
+    objects.groups.insert(0x5B80_0001, GroupValue::new(vec![Member { nexthop: 0x5B00_0001, weight: 1 }]));
     for (to, source) in [
         (format!("10.255.0.{other}/32"), format!("10.255.0.{own}")),
         (format!("fd00:ba11::{other}/128"), format!("fd00:ba11::{own}")),
     ] {
-        let value = RouteValue { group: 0x5B80_0001, preferred_source: Some(source.parse().unwrap()) };
+        let value = RouteValue::via(0x5B80_0001, Some(source.parse().unwrap()));
         objects.routes.insert(key(&to, 100), value);
     }
     objects
@@ -404,9 +401,7 @@ fn thousands_of_routes_go_in_at_once() {
         let mut desired = program();
         for number in 0..10_000u32 {
             let prefix = format!("11.{}.{}.0/24", number / 256, number % 256);
-            desired
-                .routes
-                .insert(key(&prefix, 100), RouteValue { group: 0x5B80_0003, preferred_source: None });
+            desired.routes.insert(key(&prefix, 100), RouteValue::via(0x5B80_0003, None));
         }
         install(&mut kernel, &desired);
         assert_eq!(ip("route show proto 91").as_array().unwrap().len(), 10_003);
