@@ -7,6 +7,7 @@
 //! the shell in `io` and the simulator in `tests/drills` run the same code.
 
 mod change;
+mod compiler;
 pub mod config;
 mod draw;
 pub mod event;
@@ -22,6 +23,7 @@ mod storage;
 mod views;
 mod votes;
 
+pub use compiler::Compiler;
 pub use config::{Config, Limits, StartError};
 pub use event::{
     AgentSession, ComputeJob, Effect, Event, JobId, Millis, Persist, ReadAnswer, ReadRequest, Reply, Request,

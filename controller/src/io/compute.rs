@@ -1,6 +1,6 @@
 //! The compute thread: programs are computed off the Raft thread, so that no heartbeat waits for them.
 
-use crate::core::{ComputeJob, Event};
+use crate::core::{Compiler, ComputeJob, Event};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
@@ -25,8 +25,9 @@ pub fn start(events: mpsc::Sender<Event>) -> std::io::Result<Compute> {
     std::thread::Builder::new().name("compute".to_string()).spawn(move || {
         // Dropped with the thread's frame, however that goes.
         let _end = end;
+        let mut compiler = Compiler::default();
         while let Ok(ComputeJob { job, topology, facts }) = queue.recv() {
-            let network = Arc::new(plan::compile(&topology, &facts));
+            let network = Arc::new(compiler.compile(&topology, facts));
             if events.blocking_send(Event::Computed { job, network }).is_err() {
                 return;
             }

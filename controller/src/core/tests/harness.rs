@@ -29,6 +29,7 @@ struct Node {
     config: Config,
     disk: StoredState,
     writes: VecDeque<Persist>,
+    compiler: Compiler,
 }
 
 /// How a scripted agent answers an offer.
@@ -111,8 +112,14 @@ impl Cluster {
         for id in 1..=size {
             let mut config = Config::new(id, (1..=size).collect(), "test", key, 42);
             adjust(&mut config);
-            let node =
-                Node { core: None, boot: 0, config, disk: StoredState::default(), writes: VecDeque::new() };
+            let node = Node {
+                core: None,
+                boot: 0,
+                config,
+                disk: StoredState::default(),
+                writes: VecDeque::new(),
+                compiler: Compiler::default(),
+            };
             cluster.nodes.insert(id, node);
             cluster.start(id);
         }
@@ -134,6 +141,7 @@ impl Cluster {
     pub(super) fn kill(&mut self, id: u64) {
         let node = self.nodes.get_mut(&id).unwrap();
         node.core = None;
+        node.compiler = Compiler::default();
         node.writes.clear();
         for other in self.ids() {
             if other != id {
@@ -193,7 +201,10 @@ impl Cluster {
                     node.disk.entries.retain(|entry| entry.index > index);
                 }
                 Effect::Compute(job) => {
-                    let mut network = plan::compile(&job.topology, &job.facts);
+                    let node = self.nodes.get_mut(&id).unwrap();
+                    let mut network = node.compiler.compile(&job.topology, job.facts.clone());
+                    let fresh = plan::compile(&job.topology, &job.facts);
+                    assert!(network == fresh, "replica {id} computes other programs than from nothing");
                     if self.wrong.contains(&id) {
                         network.digests[0] = Digest([9; 32]);
                     }
