@@ -8,6 +8,10 @@ mod graphs;
 mod main_job;
 mod paths_case;
 mod paths_job;
+#[cfg(feature = "lab")]
+mod routes;
+#[cfg(feature = "lab")]
+mod space;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
@@ -25,6 +29,9 @@ struct Arguments {
     /// Rounds of each repeated case.
     #[arg(long, default_value_t = 10)]
     rounds: usize,
+    /// `routes`: fewer rounds and no million.
+    #[arg(long)]
+    quick: bool,
     /// `paths`: also count instructions with callgrind.
     #[arg(long)]
     callgrind: bool,
@@ -43,6 +50,9 @@ enum Name {
     /// Apply to last acknowledgement, loss on a link cut and on a leader's death, memory, sizes.
     #[cfg(feature = "lab")]
     Main,
+    /// Routes into the kernel beside a bare netlink sender, `ip -batch`, zebra and BIRD; an agent with many routes.
+    #[cfg(feature = "lab")]
+    Routes,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,7 +64,7 @@ struct Document {
 }
 
 /// One case's figures.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figure {
     case: String,
     subject: String,
@@ -65,6 +75,16 @@ pub(crate) struct Figure {
     max: f64,
     peer: Option<String>,
     ratio: Option<f64>,
+    /// What is demanded, where something is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor: Option<Floor>,
+}
+
+/// A demand and whether the figure meets it.
+#[derive(Clone, Debug, Serialize)]
+struct Floor {
+    demand: String,
+    met: bool,
 }
 
 impl Figure {
@@ -74,13 +94,38 @@ impl Figure {
         let (min, max) = (*samples.first()?, *samples.last()?);
         let median = samples[samples.len() / 2];
         let (case, subject) = (case.to_string(), subject.to_string());
-        Some(Figure { case, subject, unit, n: samples.len(), median, min, max, peer: None, ratio: None })
+        Some(Figure {
+            case,
+            subject,
+            unit,
+            n: samples.len(),
+            median,
+            min,
+            max,
+            peer: None,
+            ratio: None,
+            floor: None,
+        })
     }
 
     /// The same beside another subject's median: how many times this one's that is.
     pub(crate) fn beside(mut self, peer: &str, median: f64) -> Figure {
         self.ratio = Some(median / self.median);
         self.peer = Some(peer.to_string());
+        self
+    }
+
+    /// The ratio has to be at least this.
+    pub(crate) fn with_ratio_floor(mut self, least: f64) -> Figure {
+        let met = self.ratio.is_some_and(|ratio| ratio >= least);
+        self.floor = Some(Floor { demand: format!("at least {least}x"), met });
+        self
+    }
+
+    /// The median has to be at most this, in the figure's unit.
+    pub(crate) fn with_limit(mut self, most: f64) -> Figure {
+        self.floor =
+            Some(Floor { demand: format!("at most {most} {}", self.unit), met: self.median <= most });
         self
     }
 }
@@ -114,6 +159,8 @@ fn run(arguments: &Arguments) -> Result<String> {
         Name::Paths => paths_job::figures(arguments.rounds, arguments.callgrind)?,
         #[cfg(feature = "lab")]
         Name::Main => main_job::figures(arguments.rounds)?,
+        #[cfg(feature = "lab")]
+        Name::Routes => routes::figures(arguments.rounds, arguments.quick)?,
     };
     let name = format!("{:?}", arguments.name).to_lowercase();
     let document = Document { schema: "ballast.bench/v1", name, machine: machine()?, results };
@@ -121,16 +168,20 @@ fn run(arguments: &Arguments) -> Result<String> {
         return Ok(serde_json::to_string_pretty(&document)?);
     }
     let mut lines = vec![document.machine.clone()];
-    lines.push(format!("{:<44} {:<16} {:>10} {:>10} {:>10}  n", "case", "subject", "median", "min", "max"));
+    lines.push(format!("{:<52} {:<28} {:>10} {:>10} {:>10}  n", "case", "subject", "median", "min", "max"));
     for figure in &document.results {
         let case = format!("{} ({})", figure.case, figure.unit);
-        let numbers =
-            [figure.median, figure.min, figure.max].map(|number| format!("{number:>10.1}")).join(" ");
+        let numbers = [figure.median, figure.min, figure.max]
+            .map(|number| format!("{number:>10.*}", if number < 10.0 { 3 } else { 1 }))
+            .join(" ");
         let peer = match (&figure.peer, figure.ratio) {
-            (Some(peer), Some(ratio)) => format!("  {ratio:.1}x {peer}"),
+            (Some(peer), Some(ratio)) => format!("  {ratio:.2}x {peer}"),
             _ => String::new(),
         };
-        lines.push(format!("{case:<44} {:<16} {numbers}  {}{peer}", figure.subject, figure.n));
+        let floor = figure.floor.as_ref().map_or(String::new(), |floor| {
+            format!("  [{}: {}]", floor.demand, if floor.met { "met" } else { "NOT met" })
+        });
+        lines.push(format!("{case:<52} {:<28} {numbers}  {}{peer}{floor}", figure.subject, figure.n));
     }
     Ok(lines.join("\n"))
 }

@@ -1,7 +1,7 @@
 //! One case of `paths`, in a process of its own.
 
 use crate::graphs;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use plan::check::{self, Checked};
 use plan::incremental::{Incremental, Update};
 use plan::order::order;
@@ -9,10 +9,11 @@ use plan::proof::{State, verify};
 use plan::spf::{AllPairs, Cores};
 use plan::{Facts, Network, Program};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use topology::{Share, Topology};
+use topology::{NodeIndex, Share, Topology};
 
 /// What a case prints, ours and the peers' alike.
 #[derive(Debug, Deserialize, Serialize)]
@@ -23,7 +24,8 @@ pub(crate) struct Answer {
     pub(crate) peak_mb: f64,
 }
 
-/// `pairs:CORES:FILE`, `compile:NODES:PREFIXES:CORES`, `failure:NODES`, `check:NODES:PREFIXES`, `order:NODES:PREFIXES`,
+/// `pairs:CORES:FILE`, `compile:NODES:PREFIXES:CORES`, `failure:NODES`, `death:NODES`,
+/// `removal:NODES`, `check:NODES:PREFIXES`, `order:NODES:PREFIXES`,
 /// `verify:NODES:PREFIXES`.
 pub(crate) fn run(case: &str, rounds: usize) -> Result<String> {
     let parts: Vec<&str> = case.split(':').collect();
@@ -33,6 +35,8 @@ pub(crate) fn run(case: &str, rounds: usize) -> Result<String> {
             (compile(nodes.parse()?, prefixes.parse()?, self::cores(cores), rounds)?, None)
         }
         ["failure", nodes] => (failures(nodes.parse()?, rounds)?, None),
+        ["death", nodes] => (deaths(nodes.parse()?, rounds)?, None),
+        ["removal", nodes] => (removals(nodes.parse()?, rounds)?, None),
         ["check", nodes, prefixes] => (checks(nodes.parse()?, prefixes.parse()?, rounds)?, None),
         ["order", nodes, prefixes] => (orders(nodes.parse()?, prefixes.parse()?, rounds)?.0, None),
         ["verify", nodes, prefixes] => (orders(nodes.parse()?, prefixes.parse()?, rounds)?.1, None),
@@ -102,6 +106,52 @@ fn failures(nodes: usize, rounds: usize) -> Result<Vec<f64>> {
         eprintln!("{round}: {elapsed:.1} ms, {routes} routes differ");
         samples.push(elapsed);
         state.take_facts(Facts::default());
+    }
+    Ok(samples)
+}
+
+/// All links of a node fail, which cuts it off, and return; the first sample is the computation from nothing.
+fn deaths(nodes: usize, rounds: usize) -> Result<Vec<f64>> {
+    let topology = topology(nodes, nodes)?;
+    let links_of: Vec<BTreeSet<String>> = (0..rounds)
+        .map(|round| {
+            let node = NodeIndex((round * nodes / rounds) as u32);
+            let own = topology.links.iter().filter(|link| link.ends.iter().any(|end| end.node == node));
+            own.map(|link| link.id.clone()).collect()
+        })
+        .collect();
+    let (from_nothing, mut state) = timed(|| Incremental::new(topology, Facts::default(), Cores::All));
+    let mut samples = vec![from_nothing];
+    for links_down in links_of {
+        for facts in [Facts { links_down }, Facts::default()] {
+            let (elapsed, update) = timed(|| state.take_facts(facts));
+            ensure!(!update.from_nothing, "a node's death was computed from nothing");
+            eprintln!("{elapsed:.1} ms, {} hosts differ", update.changed.len());
+            samples.push(elapsed);
+        }
+    }
+    Ok(samples)
+}
+
+/// A node leaves the file, and comes back to it; the first sample is the computation from nothing.
+fn removals(nodes: usize, rounds: usize) -> Result<Vec<f64>> {
+    let whole = topology(nodes, nodes)?;
+    let (from_nothing, mut state) = timed(|| Incremental::new(whole.clone(), Facts::default(), Cores::All));
+    let mut samples = vec![from_nothing];
+    for round in 0..rounds {
+        let gone = (round * nodes / rounds) as u32;
+        let mut fewer = whole.clone();
+        fewer.nodes.remove(gone as usize);
+        fewer.links.retain(|link| link.ends.iter().all(|end| end.node.0 != gone));
+        for end in fewer.links.iter_mut().flat_map(|link| &mut link.ends) {
+            end.node.0 -= u32::from(end.node.0 > gone);
+        }
+        for topology in [fewer, whole.clone()] {
+            let (elapsed, update) = timed(|| state.take_topology(topology, Facts::default()));
+            ensure!(!update.from_nothing, "a node's removal was computed from nothing");
+            eprintln!("{elapsed:.1} ms, {} hosts differ", update.changed.len());
+            samples.push(elapsed);
+        }
     }
     Ok(samples)
 }

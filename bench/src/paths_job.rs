@@ -13,6 +13,8 @@ const PEER_ROUNDS_MAX: usize = 3;
 const PEER_SLOW_NODES: usize = 5_000;
 /// Links that fail, or get another cost.
 const FAILURES: usize = 20;
+/// Nodes that are cut off, or leave the file.
+const NODES_CHANGED: usize = 5;
 
 /// All figures of `scripts/bench paths`.
 pub(crate) fn figures(rounds: usize, callgrind: bool) -> Result<Vec<Figure>> {
@@ -26,7 +28,7 @@ pub(crate) fn figures(rounds: usize, callgrind: bool) -> Result<Vec<Figure>> {
             figures.extend(instructions(&name, &file)?);
         }
     }
-    figures.extend(one_failure(5_000)?);
+    figures.extend(one_event(5_000)?);
     figures.extend(one_change(1_000, 10_000)?);
     figures.extend(compilation(1_000, 100_000, rounds.min(5))?);
     Ok(figures)
@@ -129,15 +131,27 @@ fn instructions(name: &str, file: &Path) -> Result<Option<Figure>> {
     Ok(Figure::of(&format!("all pairs, {name}, instructions"), "ballast, 1 core", "millions", vec![millions]))
 }
 
-fn one_failure(nodes: usize) -> Result<Vec<Figure>> {
-    let answer = ours(&format!("failure:{nodes}"), FAILURES)?;
-    let (from_nothing, samples) = answer.samples_ms.split_first().context("samples")?;
+/// All programs, backups and digests after one event.
+fn one_event(nodes: usize) -> Result<Vec<Figure>> {
     let case = format!("random {nodes}, all programs");
-    let full = Figure::of(&case, "from nothing", "ms", vec![*from_nothing]);
-    let failure = Figure::of(&case, "one link fails", "ms", samples.to_vec());
-    let memory = Figure::of(&format!("{case}, peak"), "ballast, all", "MB", vec![answer.peak_mb]);
-    let failure = failure.map(|figure| figure.beside("from nothing", *from_nothing));
-    Ok(full.into_iter().chain(failure).chain(memory).collect())
+    let mut figures = Vec::new();
+    let events = [
+        ("failure", "one link fails", FAILURES),
+        ("death", "a node is cut off or comes back", NODES_CHANGED),
+        ("removal", "a node leaves the file or comes to it", NODES_CHANGED),
+    ];
+    for (name, subject, rounds) in events {
+        let answer = ours(&format!("{name}:{nodes}"), rounds)?;
+        let (from_nothing, samples) = answer.samples_ms.split_first().context("samples")?;
+        if figures.is_empty() {
+            figures.extend(Figure::of(&case, "from nothing", "ms", vec![*from_nothing]));
+            let peak = format!("{case}, peak");
+            figures.extend(Figure::of(&peak, "ballast, all", "MB", vec![answer.peak_mb]));
+        }
+        let figure = Figure::of(&case, subject, "ms", samples.to_vec());
+        figures.extend(figure.map(|figure| figure.beside("from nothing", *from_nothing)));
+    }
+    Ok(figures)
 }
 
 /// Judging and ordering the change of one link.

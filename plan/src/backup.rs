@@ -18,7 +18,7 @@ mod follow;
 pub(crate) use alternates::alternates;
 pub use coverage::{Coverage, Entry, Kind, Unprotected, coverage};
 pub(crate) use faults::Risks;
-pub(crate) use follow::{Choice, Marks, follow};
+pub(crate) use follow::{Choice, Marks, follow, follow_cut_off};
 
 #[cfg(test)]
 mod tests;

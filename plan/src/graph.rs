@@ -6,6 +6,7 @@
 //! A drained way counts after all others: of two paths the one over fewer drained links is shorter, then the one
 //! with the lower sum of costs. So traffic leaves it while another way is left, and nothing is cut off. Knows nothing of prefixes, addresses or programs.
 
+use crate::renumber::Renumbering;
 use crate::spf::{Line, UNREACHABLE};
 use std::collections::BTreeMap;
 use topology::{NodeIndex, Topology};
@@ -51,21 +52,26 @@ impl Graph {
         let alive: Vec<bool> = (0..topology.links.len() as u32).map(alive).collect();
         let drained = drained(topology, &alive);
         let penalty = if drained.contains(&true) { penalty(topology) } else { 0 };
-        let mut per_node = vec![Vec::new(); nodes];
-        let mut lines = Vec::with_capacity(topology.links.len());
-        for (at, link) in topology.links.iter().enumerate() {
+        let lines = topology.links.iter().enumerate().map(|(at, link)| {
             let more = if drained[at] { penalty } else { 0 };
             let costs = [0, 1].map(|end| u64::from(link.ends[end].cost) + more);
             let [a, b] = [0, 1].map(|end| link.ends[end].node.0);
             let [cost, cost_back] = if alive[at] { costs } else { [UNREACHABLE; 2] };
-            lines.push(Line { a, b, cost, cost_back });
+            Line { a, b, cost, cost_back }
+        });
+        Graph::of_lines(nodes, lines.collect(), drained)
+    }
+
+    /// The graph of these links, dead ones with costs of [`UNREACHABLE`].
+    fn of_lines(nodes: usize, lines: Vec<Line>, drained: Vec<bool>) -> Graph {
+        let mut per_node = vec![Vec::new(); nodes];
+        for (link, line) in (0_u32..).zip(&lines) {
+            let edge = Edge { link, end: 0, to: line.b, cost: line.cost, cost_back: line.cost_back };
+            let opposite = Edge { link, end: 1, to: line.a, cost: line.cost_back, cost_back: line.cost };
             // Links come in their order, so each node's list fills up sorted by link.
-            for (own, far) in [(0, 1), (1, 0)] {
-                let to = link.ends[far].node.0;
-                let edge =
-                    Edge { link: at as u32, end: own as u8, to, cost: costs[own], cost_back: costs[far] };
-                per_node[link.ends[own].node.0 as usize].push(alive[at].then_some(edge));
-            }
+            let alive = line.cost != UNREACHABLE;
+            per_node[line.a as usize].push(alive.then_some(edge));
+            per_node[line.b as usize].push(alive.then_some(opposite));
         }
         let mut graph = Graph {
             starts: vec![0],
@@ -84,6 +90,23 @@ impl Graph {
             graph.slot_starts.push(graph.slots.len() as u32);
         }
         graph
+    }
+
+    /// The same graph under other numbers; links that come are dead.
+    pub(crate) fn renumbered(&self, topology: &Topology, places: &Renumbering) -> Graph {
+        let (lines, drained) = places
+            .old_links()
+            .into_iter()
+            .zip(&topology.links)
+            .map(|(old, link)| {
+                let [a, b] = [0, 1].map(|end| link.ends[end].node.0);
+                match old.map(|old| old as usize) {
+                    Some(old) => (Line { a, b, ..self.lines[old] }, self.drained[old]),
+                    None => (Line { a, b, cost: UNREACHABLE, cost_back: UNREACHABLE }, false),
+                }
+            })
+            .unzip();
+        Graph::of_lines(topology.nodes.len(), lines, drained)
     }
 
     /// Whether traffic avoids the link at this position while another way is left.

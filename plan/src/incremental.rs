@@ -2,21 +2,23 @@
 //!
 //! The result is always the one of [`compile`](crate::compile), byte for byte. After a change of facts, costs or drains the
 //! distances and next hops that it touches are computed again, then the backups towards the destinations where an input of
-//! theirs differs, then the routes that these give, or a host's whole program where it needs another group. Other nodes or links, other
-//! risk groups and a change of half the network start from nothing.
+//! theirs differs, then the routes that these give, or a host's whole program where it needs another group. A link or a
+//! node that goes is one that fails first; one that comes has dead links first; in between everything known is carried over to the new
+//! numbers. A change of half the network starts from nothing.
 
 use crate::backup::Risks;
 use crate::graph::Graph;
 use crate::network::{Backups, Build, Destinations, Network, Touched};
-use crate::origins::{self, Destination};
+use crate::origins::{self, Destination, Origin};
 use crate::paths::{Paths, UNREACHABLE};
 use crate::program::Settings;
+use crate::renumber::Renumbering;
 use crate::settings;
 use crate::spf::{Changed, Cores};
-use crate::{Digest, Facts, Program};
-use std::collections::BTreeSet;
+use crate::{ClassId, Digest, Facts, Program};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use topology::{NodeIndex, Topology};
+use topology::{External, Link, NodeIndex, Topology};
 
 /// A compiled network and what it was compiled from.
 pub struct Incremental {
@@ -74,41 +76,89 @@ impl Incremental {
     }
 
     fn follow(&mut self, topology: Option<Topology>, facts: Facts) -> Update {
-        let mut whole = BTreeSet::new();
-        let mut settings = None;
-        let mut same_risks = true;
+        let mut work = Work::new(&self.network);
         if let Some(topology) = topology {
-            if !has_same_shape(&self.topology, &topology) {
+            let places = Renumbering::new(&self.topology, &topology);
+            if !places.is_identity() && !self.take_places(&topology, &places, &mut work) {
                 return self.start_anew(topology, facts);
             }
-            let old = std::mem::replace(&mut self.topology, topology);
-            let new = &self.topology;
-            if (&old.nodes, &old.external) != (&new.nodes, &new.external) {
-                let (table, destinations) = origins::destinations(new);
-                self.network.table_digest = table.digest();
-                self.network.table = Arc::new(table);
-                self.all_destinations = destinations;
-                whole.extend(0..new.nodes.len() as u32);
-            }
-            // Weights of groups follow capacities.
-            let capacities =
-                |of: &Topology| of.links.iter().map(|link| link.capacity_bps).collect::<Vec<_>>();
-            if old.weigh_by_capacity != new.weigh_by_capacity || capacities(&old) != capacities(new) {
-                whole.extend(0..new.nodes.len() as u32);
-            }
-            let risks = Risks::new(new);
-            same_risks = std::mem::replace(&mut self.risks, risks) == self.risks;
-            let new_settings = settings::settings(new);
-            let pairs = (0_u32..).zip(self.network.programs.iter().zip(&new_settings));
-            whole.extend(pairs.filter(|(_, (host, new))| host.settings != **new).map(|(at, _)| at));
-            settings = Some(new_settings);
+            self.compare(topology, &places, &mut work);
         }
         let old_facts = std::mem::replace(&mut self.facts, facts);
         if self.uplinks_down(&old_facts) != self.uplinks_down(&self.facts) {
-            whole.extend(0..self.topology.nodes.len() as u32);
+            work.whole.extend(0..self.topology.nodes.len() as u32);
         }
-        let routes = self.follow_paths(same_risks, &mut whole);
-        self.rebuild(whole, routes, settings)
+        if !self.follow_paths(|_| true, &mut work) {
+            self.backups = Backups::new(&self.paths, &self.risks, self.cores);
+            work.whole.extend(0..self.topology.nodes.len() as u32);
+        }
+        self.rebuild(work)
+    }
+
+    /// Fails the links that go, then takes the new numbers for everything; links that come are dead until the update that
+    /// follows. `false` when that does not pay.
+    fn take_places(&mut self, topology: &Topology, places: &Renumbering, work: &mut Work) -> bool {
+        let goes: Vec<bool> = places.links.iter().map(Option::is_none).collect();
+        if goes.contains(&true) && !self.follow_paths(|link| !goes[link as usize], work) {
+            return false;
+        }
+        self.paths.renumber(topology, places, self.cores);
+        self.backups = self.backups.renumbered(places, self.cores);
+        let new_place = |node: u32| places.nodes[node as usize];
+        work.whole = work.whole.iter().filter_map(|node| new_place(*node)).collect();
+        work.routes.retain_mut(|(from, to)| {
+            let now = new_place(*from).zip(new_place(*to));
+            (*from, *to) = now.unwrap_or_default();
+            now.is_some()
+        });
+        let before = places.old_nodes.iter();
+        work.before = before.map(|old| old.and_then(|old| work.before[old as usize].take())).collect();
+        let added = (0_u32..).zip(&places.old_nodes).filter(|(_, old)| old.is_none());
+        work.whole.extend(added.map(|(node, _)| node));
+        true
+    }
+
+    /// Takes the topology, and finds the hosts for which it says other things that are not about paths.
+    fn compare(&mut self, topology: Topology, places: &Renumbering, work: &mut Work) {
+        let old = std::mem::replace(&mut self.topology, topology);
+        let new = &self.topology;
+        let everybody = 0..new.nodes.len() as u32;
+        if (&old.nodes, &old.external) != (&new.nodes, &new.external) {
+            let (table, destinations) = origins::destinations(new);
+            self.network.table_digest = table.digest();
+            self.network.table = Arc::new(table);
+            let before = std::mem::replace(&mut self.all_destinations, destinations);
+            match classes_gone(&before, &self.all_destinations, places) {
+                Some(gone) if has_same_uplinks(&old, new, places) => work.gone = gone,
+                _ => work.whole.extend(everybody.clone()),
+            }
+            let node_before = |now: usize| Some(&old.nodes[places.old_nodes[now]? as usize]);
+            let has_other_source = |at: &u32| {
+                node_before(*at as usize)
+                    .is_some_and(|was| was.loopbacks != new.nodes[*at as usize].loopbacks)
+            };
+            work.whole.extend(everybody.clone().filter(has_other_source));
+            work.same_table = false;
+        }
+        // Weights of groups follow capacities.
+        let capacity_stays = |(old_link, now): (&Link, &Option<u32>)| {
+            now.is_none_or(|now| new.links[now as usize].capacity_bps == old_link.capacity_bps)
+        };
+        if old.weigh_by_capacity != new.weigh_by_capacity
+            || !old.links.iter().zip(&places.links).all(capacity_stays)
+        {
+            work.whole.extend(everybody);
+        }
+        let risks = Risks::new(new);
+        work.same_risks = self.risks.carry_over(&risks, places);
+        self.risks = risks;
+        let settings = settings::settings(new);
+        let pairs = (0_u32..).zip(work.before.iter().zip(&settings));
+        let has_other = |(before, settings): (&Before, &Settings)| {
+            before.as_ref().is_some_and(|(program, _)| program.settings != *settings)
+        };
+        work.whole.extend(pairs.filter(|(_, pair)| has_other(*pair)).map(|(at, _)| at));
+        work.settings = Some(settings);
     }
 
     fn start_anew(&mut self, topology: Topology, facts: Facts) -> Update {
@@ -128,47 +178,49 @@ impl Incremental {
         names.map(|name| facts.links_down.contains(&name)).collect()
     }
 
-    /// Brings paths and backups up to date. Adds to `whole` the hosts of which anything may be another one; gives (host,
-    /// destination), sorted, where a route may be.
-    fn follow_paths(&mut self, same_risks: bool, whole: &mut BTreeSet<u32>) -> Vec<(u32, u32)> {
+    /// Brings paths and backups up to date with links that exist. Adds to the work the hosts of which anything may be another
+    /// one, and (host, destination) where a route may be; `false` when all may be, and backups are still to be chosen.
+    fn follow_paths(&mut self, exists: impl Fn(u32) -> bool, work: &mut Work) -> bool {
         let before = self.paths.living().graph.clone();
-        let was_cut = self.paths.is_cut();
-        let changed = self.paths.update(&self.topology, &self.facts, self.cores);
-        let nodes = self.topology.nodes.len();
-        let Some(changed) = changed else {
-            self.backups.update(&self.paths, &self.risks, &Touched::everything(nodes), self.cores);
-            whole.extend(0..nodes as u32);
-            return Vec::new();
+        let lines_of_all = |paths: &Paths| paths.without_facts().map(|field| field.graph.lines().to_vec());
+        let all_before = lines_of_all(&self.paths);
+        let Some(changed) = self.paths.update(&self.topology, &self.facts, exists, self.cores) else {
+            return false;
         };
+        let nodes = self.topology.nodes.len();
         let lines = changed_lines(&before, &self.paths.living().graph);
-        let mut work = Touched::everything(nodes);
-        if same_risks {
-            work.stale = stale_destinations(&self.paths, &before, &changed, &lines);
-            if !was_cut && !self.paths.is_cut() && !self.risks.has_groups() {
-                work.nodes = Some(nodes_by_destination(nodes, &changed));
-                work.near = near_hosts(&before, &self.paths.living().graph, &changed, &lines);
+        let mut touched = Touched::everything(nodes);
+        // Who is cut off may have any link as alternate.
+        let same_for_cut_off =
+            all_before.zip(lines_of_all(&self.paths)).is_none_or(|(before, now)| before == now);
+        if work.same_risks && (same_for_cut_off || !self.risks.has_groups()) {
+            touched.stale = stale_destinations(&self.paths, &before, &changed, &lines);
+            if !self.risks.has_groups() {
+                touched.nodes = Some(nodes_by_destination(nodes, &changed));
+                touched.near = near_hosts(&before, &self.paths.living().graph, &changed, &lines);
+                touched.sides = self.paths.sides();
             }
         }
-        let mut routes = self.backups.update(&self.paths, &self.risks, &work, self.cores);
+        work.routes.extend(self.backups.update(&self.paths, &self.risks, &touched, self.cores));
         let other = changed.iter().filter(|pair| pair.next_hops);
-        routes.extend(other.map(|pair| (pair.from, pair.to)));
-        routes.sort_unstable();
-        routes.dedup();
+        work.routes.extend(other.map(|pair| (pair.from, pair.to)));
         let ends = lines.iter().flat_map(|link| self.topology.links[*link as usize].ends.iter());
-        whole.extend(ends.map(|end| end.node.0));
-        whole.extend(self.near_shared_places(&changed));
-        routes
+        work.whole.extend(ends.map(|end| end.node.0));
+        work.whole.extend(self.near_shared_places(&changed));
+        true
     }
 
     /// Hosts whose way to a prefix of several places may be another one.
     fn near_shared_places(&self, changed: &[Changed]) -> Vec<u32> {
         let destinations = self.destinations();
         let places: BTreeSet<u32> = destinations.shared().flatten().map(|origin| origin.node).collect();
-        let graph = &self.paths.living().graph;
+        let graphs = [Some(self.paths.living()), self.paths.without_facts()];
         let mut near = Vec::new();
         for pair in changed.iter().filter(|pair| places.contains(&pair.to)) {
             near.push(pair.from);
-            near.extend(graph.edges(NodeIndex(pair.from)).iter().map(|edge| edge.to));
+            for field in graphs.iter().flatten() {
+                near.extend(field.graph.edges(NodeIndex(pair.from)).iter().map(|edge| edge.to));
+            }
         }
         near
     }
@@ -191,55 +243,122 @@ impl Incremental {
         }
     }
 
-    /// Makes the programs of the hosts `whole` again, and of the others the routes that may be other ones.
-    fn rebuild(
-        &mut self,
-        whole: BTreeSet<u32>,
-        routes: Vec<(u32, u32)>,
-        settings: Option<Vec<Settings>>,
-    ) -> Update {
-        let all = settings.as_deref();
-        let settings_of = |at: usize| {
-            let fresh = all.and_then(|all| all.get(at));
-            fresh.unwrap_or(&self.network.programs[at].settings).clone()
-        };
-        let hosts: Vec<(usize, Settings)> =
-            whole.iter().map(|at| (*at as usize, settings_of(*at as usize))).collect();
-        let to: Vec<u32> = routes.iter().map(|(_, to)| *to).collect();
-        let mut patches = Vec::new();
+    /// Makes what the work names again.
+    fn rebuild(&mut self, mut work: Work) -> Update {
+        work.routes.sort_unstable();
+        work.routes.dedup();
+        let hosts = work.hosts();
+        let to: Vec<u32> = work.routes.iter().map(|(_, to)| *to).collect();
+        let mut nodes_of_host = vec![0..0; work.before.len()];
         let mut start = 0;
-        for of_host in routes.chunk_by(|a, b| a.0 == b.0) {
-            let (at, nodes) = (of_host[0].0, &to[start..start + of_host.len()]);
+        for of_host in work.routes.chunk_by(|a, b| a.0 == b.0) {
+            nodes_of_host[of_host[0].0 as usize] = start..start + of_host.len();
             start += of_host.len();
-            if !whole.contains(&at) {
-                patches.push((at as usize, nodes, self.network.programs[at as usize].clone()));
+        }
+        let touches_all = !work.same_table || !work.gone.is_empty();
+        let mut patches = Vec::new();
+        for (at, (before, nodes)) in work.before.iter().zip(nodes_of_host).enumerate() {
+            let Some((program, _)) = before else { continue };
+            if (touches_all || !nodes.is_empty()) && !work.whole.contains(&(at as u32)) {
+                patches.push((at, &to[nodes], program.clone()));
             }
         }
         let patched: Vec<u32> = patches.iter().map(|(at, _, _)| *at as u32).collect();
         let destinations = self.destinations();
         let build = self.build(&destinations);
         let mut programs: Vec<(u32, (Arc<Program>, Digest))> =
-            whole.into_iter().zip(build.programs(hosts, self.cores)).collect();
-        programs.extend(patched.into_iter().zip(build.patched(patches, self.cores)));
+            work.whole.iter().copied().zip(build.programs(hosts, self.cores)).collect();
+        programs.extend(patched.into_iter().zip(build.patched(patches, &work.gone, self.cores)));
         programs.sort_unstable_by_key(|(at, _)| *at);
         let mut changed = Vec::new();
-        for (at, (program, digest)) in programs {
-            let at = at as usize;
-            if std::mem::replace(&mut self.network.digests[at], digest) != digest {
-                let host = program.host.clone();
-                let before = std::mem::replace(&mut self.network.programs[at], program);
-                changed.push((host, Some(before)));
+        for (at, after) in programs {
+            let place = &mut work.before[at as usize];
+            let before = place.replace(after.clone());
+            if before.as_ref().is_none_or(|(_, digest)| *digest != after.1) {
+                changed.push((after.0.host.clone(), before.map(|(program, _)| program)));
             }
         }
+        (self.network.programs, self.network.digests) = work.before.into_iter().flatten().unzip();
         Update { changed, from_nothing: false }
     }
 }
 
-/// Whether both have the same nodes, and the same links between them.
-fn has_same_shape(one: &Topology, other: &Topology) -> bool {
-    let names = |topology: &Topology| topology.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
-    let ids = |topology: &Topology| topology.links.iter().map(|link| link.id.clone()).collect::<Vec<_>>();
-    names(one) == names(other) && ids(one) == ids(other)
+/// A host's program and digest before; none for a node that was added.
+type Before = Option<(Arc<Program>, Digest)>;
+
+/// What is to be made again.
+struct Work {
+    /// By node.
+    before: Vec<Before>,
+    /// Hosts of which anything may be another one.
+    whole: BTreeSet<u32>,
+    /// (host, destination) where a route may be another one.
+    routes: Vec<(u32, u32)>,
+    /// Classes that no host has routes for any more, sorted.
+    gone: Vec<ClassId>,
+    /// Of all hosts, where these may be others.
+    settings: Option<Vec<Settings>>,
+    same_table: bool,
+    same_risks: bool,
+}
+
+impl Work {
+    fn new(network: &Network) -> Work {
+        let programs = network.programs.iter().cloned().zip(network.digests.iter().copied());
+        Work {
+            before: programs.map(Some).collect(),
+            whole: BTreeSet::new(),
+            routes: Vec::new(),
+            gone: Vec::new(),
+            settings: None,
+            same_table: true,
+            same_risks: true,
+        }
+    }
+
+    /// The hosts to be made as a whole, with their settings.
+    fn hosts(&self) -> Vec<(usize, Settings)> {
+        let settings = |at: usize| match &self.settings {
+            Some(all) => Some(all[at].clone()),
+            None => self.before[at].as_ref().map(|(program, _)| program.settings.clone()),
+        };
+        self.whole.iter().filter_map(|at| Some((*at as usize, settings(*at as usize)?))).collect()
+    }
+}
+
+/// Classes of nodes that are gone, sorted; `None` when a class has another number now, or other places beside one node.
+fn classes_gone(old: &[Destination], new: &[Destination], places: &Renumbering) -> Option<Vec<ClassId>> {
+    let mut now = BTreeMap::new();
+    let mut shared_now = Vec::new();
+    for destination in new {
+        match destination.node() {
+            Some(node) => _ = now.insert(node, destination.id),
+            None => shared_now.push((destination.id, destination.origins.clone())),
+        }
+    }
+    let (mut gone, mut shared) = (Vec::new(), Vec::new());
+    for destination in old {
+        let place = |origin: &Origin| Some(Origin { node: places.nodes[origin.node as usize]?, ..*origin });
+        match destination.node().map(|node| places.nodes[node as usize]) {
+            Some(None) => gone.push(destination.id),
+            Some(Some(node)) if now.get(&node) != Some(&destination.id) => return None,
+            Some(Some(_)) => {}
+            None => {
+                let origins: Option<Vec<Origin>> = destination.origins.iter().map(place).collect();
+                shared.push((destination.id, origins?));
+            }
+        }
+    }
+    (shared == shared_now).then_some(gone)
+}
+
+/// Whether both have the same uplinks, in the same order.
+fn has_same_uplinks(old: &Topology, new: &Topology, places: &Renumbering) -> bool {
+    let now = |external: &External| {
+        let node = NodeIndex(places.nodes[external.node.0 as usize]?);
+        Some(External { node, ..external.clone() })
+    };
+    old.external.iter().map(now).eq(new.external.iter().cloned().map(Some))
 }
 
 /// Positions of the links that have other costs, or are dead in one of both.

@@ -30,6 +30,7 @@ mod origins;
 mod paths;
 pub mod program;
 pub mod proof;
+mod renumber;
 mod settings;
 pub mod spf;
 pub mod steps;

@@ -2,11 +2,12 @@
 
 use crate::backup::{Choice, Marks, Risks};
 use crate::origins::{self, Destination, Leg, Origin};
-use crate::paths::Paths;
+use crate::paths::{Paths, Sides};
 use crate::program::{
     ClassRoute, GROUP_IDS, Group, METRIC_BACKUP, METRIC_PRIMARY, Member, NEXTHOP_IDS, Nexthop, Settings,
     TABLE_MAIN,
 };
+use crate::renumber::Renumbering;
 use crate::spf::Cores;
 use crate::{ClassId, Digest, Facts, PrefixTable, Program, backup, digest, settings};
 use rayon::prelude::*;
@@ -89,11 +90,12 @@ impl Build<'_> {
         }
     }
 
-    /// The programs of hosts of which only the routes to the given nodes may be other ones: (position, those nodes, the
-    /// program before).
+    /// The programs of hosts of which only the routes to the given nodes may be other ones, and those of the classes `gone`
+    /// have no place any more: (position, those nodes, the program before).
     pub(crate) fn patched(
         &self,
         hosts: Vec<(usize, &[u32], Arc<Program>)>,
+        gone: &[ClassId],
         cores: Cores,
     ) -> Vec<(Arc<Program>, Digest)> {
         let class_of_node = self.destinations.class_of_node(self.topology.nodes.len());
@@ -101,7 +103,7 @@ impl Build<'_> {
             let node = NodeIndex(at as u32);
             let mut routes: Vec<ClassRoute> = Vec::new();
             let mut sets = KnownSets::new(self.topology, node, &before);
-            let mut classes = Vec::with_capacity(nodes.len());
+            let mut classes = gone.to_vec();
             let mut known = true;
             for to in nodes.iter().copied().filter(|to| *to as usize != at) {
                 let class = class_of_node[to as usize];
@@ -112,7 +114,12 @@ impl Build<'_> {
                 });
             }
             classes.sort_unstable();
+            classes.dedup();
             routes.sort_unstable();
+            if classes.is_empty() {
+                let digest = before.digest(self.table_digest);
+                return (before, digest);
+            }
             let after =
                 Program { classes: merged(&before.classes, &classes, &routes), ..without_routes(&before) };
             // Ids of groups and next hops follow from all that a program has: with others it is made anew.
@@ -260,11 +267,13 @@ pub(crate) struct Touched {
     pub(crate) nodes: Option<Vec<Vec<u32>>>,
     /// Hosts with other links or other distances between their neighbours.
     pub(crate) near: Vec<u32>,
+    /// Who is cut off from whom; only asked for with `nodes`.
+    pub(crate) sides: Sides,
 }
 
 impl Touched {
     pub(crate) fn everything(nodes: usize) -> Touched {
-        Touched { stale: vec![true; nodes], nodes: None, near: Vec::new() }
+        Touched { stale: vec![true; nodes], nodes: None, near: Vec::new(), sides: Sides::default() }
     }
 }
 
@@ -286,11 +295,17 @@ impl Backups {
     ) -> Vec<(u32, u32)> {
         let nodes = self.nodes;
         let towards = |marks: &mut Marks, (to, choices): (usize, &mut [Choice])| match &touched.nodes {
-            _ if !touched.stale[to] => Vec::new(),
             Some(nodes) => {
-                let field = paths.living();
-                backup::follow(field, risks, to as u32, &nodes[to], &touched.near, choices, marks)
+                let (field, near, node) = (paths.living(), &touched.near, to as u32);
+                let mut other = Vec::new();
+                if touched.stale[to] {
+                    other = backup::follow(field, risks, node, &nodes[to], near, choices, marks);
+                }
+                let cut_off = touched.sides.cut_off_from(node);
+                other.extend(backup::follow_cut_off(paths, risks, node, &cut_off, choices, marks));
+                other
             }
+            None if !touched.stale[to] => Vec::new(),
             None => {
                 let new = backup::alternates(paths, risks, to as u32);
                 let pairs = (0_u32..).zip(choices.iter_mut().zip(new));
@@ -314,6 +329,24 @@ impl Backups {
         };
         let pairs = (0_u32..).zip(changed);
         pairs.flat_map(|(to, hosts)| hosts.into_iter().map(move |from| (from, to))).collect()
+    }
+
+    /// The same under other numbers; what comes has none. No choice may be a link that goes.
+    pub(crate) fn renumbered(&self, places: &Renumbering, cores: Cores) -> Backups {
+        let nodes = places.old_nodes.len();
+        let mut choices = vec![Choice::NONE; nodes * nodes];
+        let column = |(to, column): (usize, &mut [Choice])| {
+            let Some(to) = places.old_nodes[to].map(|to| to as usize) else { return };
+            let old = &self.choices[to * self.nodes..(to + 1) * self.nodes];
+            for (choice, from) in column.iter_mut().zip(&places.old_nodes) {
+                *choice = from.map_or(Choice::NONE, |from| old[from as usize].renumbered(&places.links));
+            }
+        };
+        match cores {
+            Cores::One => choices.chunks_mut(nodes.max(1)).enumerate().for_each(column),
+            Cores::All => choices.par_chunks_mut(nodes.max(1)).enumerate().for_each(column),
+        }
+        Backups { nodes, choices }
     }
 
     fn link(&self, from: u32, to: u32) -> Option<u32> {

@@ -13,7 +13,9 @@
 
 use crate::Facts;
 use crate::graph::{Edge, Graph};
+use crate::renumber::Renumbering;
 use crate::spf::{AllPairs, Changed, Cores};
+use std::collections::BTreeSet;
 use topology::Topology;
 
 pub(crate) use crate::spf::UNREACHABLE;
@@ -34,6 +36,24 @@ pub(crate) struct Paths {
     down: Vec<bool>,
 }
 
+/// By node its component in the graph of living links and in that of all links; empty when these do not differ.
+#[derive(Default)]
+pub(crate) struct Sides {
+    living: Vec<u32>,
+    all: Vec<u32>,
+}
+
+impl Sides {
+    /// The nodes that would reach `to` over all links, but not over living ones.
+    pub(crate) fn cut_off_from(&self, to: u32) -> BTreeSet<u32> {
+        let Some((living, all)) = self.living.get(to as usize).zip(self.all.get(to as usize)) else {
+            return BTreeSet::new();
+        };
+        let sides = (0_u32..).zip(self.living.iter().zip(&self.all));
+        sides.filter(|(_, (own, of_all))| *own != living && *of_all == all).map(|(node, _)| node).collect()
+    }
+}
+
 impl Field {
     fn new(graph: Graph, cores: Cores) -> Field {
         let pairs = AllPairs::new(graph.nodes(), graph.lines(), cores);
@@ -45,6 +65,12 @@ impl Field {
         let changed = self.pairs.update(graph.lines(), cores);
         self.graph = graph;
         changed
+    }
+
+    /// Takes other numbers. No shortest path may use a link that goes.
+    fn renumber(&mut self, topology: &Topology, places: &Renumbering, cores: Cores) {
+        self.graph = self.graph.renumbered(topology, places);
+        self.pairs.renumber(&places.nodes, &places.links, topology.nodes.len(), self.graph.lines(), cores);
     }
 
     /// Length of the shortest path, or [`UNREACHABLE`].
@@ -73,36 +99,54 @@ impl Paths {
         Paths { living, without_facts: cut.then(|| Field::new(all, cores)), down }
     }
 
-    /// Follows facts and costs of a topology with the same nodes and links. Gives the pairs of the living graph that
-    /// changed, or `None` when anything may have.
+    /// Follows facts and costs of a topology with the same nodes and links, of which only those exist for which `exists`
+    /// says yes. Gives the pairs that changed in the graph by which their sender routes, or `None` when anything may have.
     pub(crate) fn update(
         &mut self,
         topology: &Topology,
         facts: &Facts,
+        exists: impl Fn(u32) -> bool,
         cores: Cores,
     ) -> Option<Vec<Changed>> {
         self.down = down(topology, facts);
-        let all = Graph::new(topology, |_| true);
-        let same_costs = self.without_facts.as_ref().is_none_or(|field| field.graph.lines() == all.lines());
-        let living = Graph::new(topology, |link| !self.down[link as usize]);
+        let all = Graph::new(topology, &exists);
+        let living = Graph::new(topology, |link| !self.down[link as usize] && exists(link));
         let is_cut = self.down.contains(&true) && living.components() != all.components();
         let changed = self.living.update(living, cores);
-        match &mut self.without_facts {
-            _ if !is_cut => self.without_facts = None,
-            Some(field) => drop(field.update(all, cores)),
-            // Near the living graph: cheaper than from nothing.
-            None => {
-                let mut field = self.living.clone();
-                field.update(all, cores);
-                self.without_facts = Some(field);
+        // Without one so far: near the living graph, so cheaper than from nothing.
+        let known = self.without_facts.take().or_else(|| is_cut.then(|| self.living.clone()));
+        let changed_of_all = match known {
+            None => Some(Vec::new()),
+            Some(mut field) => {
+                let changed = field.update(all, cores);
+                self.without_facts = is_cut.then_some(field);
+                changed
             }
-        }
-        changed.filter(|_| same_costs)
+        };
+        let (mut changed, mut of_cut_off) = changed.zip(changed_of_all)?;
+        of_cut_off.retain(|pair| self.living.distance(pair.from, pair.to) == UNREACHABLE);
+        changed.append(&mut of_cut_off);
+        Some(changed)
     }
 
-    /// Whether facts cut some node off.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.without_facts.is_some()
+    /// Takes other numbers. No shortest path may use a link that goes; an update has to follow.
+    pub(crate) fn renumber(&mut self, topology: &Topology, places: &Renumbering, cores: Cores) {
+        self.living.renumber(topology, places, cores);
+        if let Some(field) = &mut self.without_facts {
+            field.renumber(topology, places, cores);
+        }
+    }
+
+    /// Who is cut off from whom.
+    pub(crate) fn sides(&self) -> Sides {
+        let both = |field: &Field| (self.living.graph.components(), field.graph.components());
+        let (living, all) = self.without_facts.as_ref().map(both).unwrap_or_default();
+        Sides { living, all }
+    }
+
+    /// The graph by which hosts that facts cut off route; only there when there are any.
+    pub(crate) fn without_facts(&self) -> Option<&Field> {
+        self.without_facts.as_ref()
     }
 
     /// The graph and distances of the living links.

@@ -15,6 +15,7 @@
 //! is every arc `u -> v` with `cost + distance(v, d) == distance(u, d)`: costs are at least 1, so distances
 //! fall on every hop and no loop can be built from them.
 
+mod renumber;
 mod update;
 
 pub use update::Changed;
@@ -267,6 +268,13 @@ impl Lane for i64 {
 /// Distances and sets of next hops of all nodes towards all destinations.
 #[derive(Clone)]
 pub struct AllPairs {
+    shape: Shape,
+    lanes: Lanes,
+}
+
+/// Where everything is in the tables.
+#[derive(Clone)]
+struct Shape {
     /// Arcs by row.
     arcs: Arcs,
     /// For each line its arc from `a` to `b` and the opposite one.
@@ -277,7 +285,29 @@ pub struct AllPairs {
     node: Vec<u32>,
     /// Words of the sets of row `r` are `words[r]..words[r + 1]` of each batch.
     words: Vec<u32>,
-    lanes: Lanes,
+}
+
+impl Shape {
+    /// Of these lines, by node, with `node[row]` in each row.
+    fn new(lines: &[Line], arcs: &Arcs, node: Vec<u32>) -> Shape {
+        let mut row = vec![0; node.len()];
+        for (at, node) in (0_u32..).zip(&node) {
+            row[*node as usize] = at;
+        }
+        let arcs = arcs.renumbered(&node, &row);
+        let mut free = arcs.starts.clone();
+        let mut next_arc = |node: u32| {
+            let free = &mut free[row[node as usize] as usize];
+            *free += 1;
+            *free - 1
+        };
+        let arcs_of_line = lines.iter().map(|line| [next_arc(line.a), next_arc(line.b)]).collect();
+        let mut words = vec![0_u32];
+        for node in 0..arcs.nodes() {
+            words.push(words[node] + arcs.of(node).len().div_ceil(WORD_ARCS) as u32);
+        }
+        Shape { arcs, arcs_of_line, row, node, words }
+    }
 }
 
 #[derive(Clone)]
@@ -303,42 +333,27 @@ impl AllPairs {
     /// Exact while no distance reaches 2^62; ends of lines must be below `nodes`.
     pub fn new(nodes: usize, lines: &[Line], cores: Cores) -> AllPairs {
         let arcs = Arcs::new(nodes, lines);
-        let node = arcs.breadth_first();
-        let mut row = vec![0; nodes];
-        for (at, node) in (0_u32..).zip(&node) {
-            row[*node as usize] = at;
-        }
-        let arcs = arcs.renumbered(&node, &row);
-        let mut free = arcs.starts.clone();
-        let mut next_arc = |node: u32| {
-            let free = &mut free[row[node as usize] as usize];
-            *free += 1;
-            *free - 1
-        };
-        let arcs_of_line = lines.iter().map(|line| [next_arc(line.a), next_arc(line.b)]).collect();
-        let mut words = vec![0_u32];
-        for node in 0..arcs.nodes() {
-            words.push(words[node] + arcs.of(node).len().div_ceil(WORD_ARCS) as u32);
-        }
+        let shape = Shape::new(lines, &arcs, arcs.breadth_first());
+        let (arcs, words) = (&shape.arcs, &shape.words);
         let longest = arcs.longest_distance();
         let lanes = if longest < i16::LIMIT {
-            Lanes::Narrow(Table::new(&arcs, &words, cores))
+            Lanes::Narrow(Table::new(arcs, words, cores))
         } else if longest < i32::LIMIT {
-            Lanes::Wide(Table::new(&arcs, &words, cores))
+            Lanes::Wide(Table::new(arcs, words, cores))
         } else {
-            Lanes::Full(Table::new(&arcs, &words, cores))
+            Lanes::Full(Table::new(arcs, words, cores))
         };
-        AllPairs { arcs, arcs_of_line, row, node, words, lanes }
+        AllPairs { shape, lanes }
     }
 
     /// Number of nodes.
     pub fn nodes(&self) -> usize {
-        self.row.len()
+        self.shape.row.len()
     }
 
     /// Length of the shortest path, or [`UNREACHABLE`].
     pub fn distance(&self, from: u32, to: u32) -> u64 {
-        let (from, to) = (self.row[from as usize] as usize, self.row[to as usize] as usize);
+        let (from, to) = (self.shape.row[from as usize] as usize, self.shape.row[to as usize] as usize);
         let nodes = self.nodes();
         match &self.lanes {
             Lanes::Narrow(table) => table.distance(nodes, from, to),
@@ -361,9 +376,9 @@ impl AllPairs {
 
     /// The set of next hops as bits: bit `b` of word `w` stands for the sender's link `w * 16 + b`.
     pub fn set(&self, from: u32, to: u32) -> impl Iterator<Item = u16> {
-        let (from, to) = (self.row[from as usize] as usize, self.row[to as usize] as usize);
-        let all = self.words[self.nodes()] as usize;
-        let words = self.words[from] as usize..self.words[from + 1] as usize;
+        let (from, to) = (self.shape.row[from as usize] as usize, self.shape.row[to as usize] as usize);
+        let all = self.shape.words[self.nodes()] as usize;
+        let words = self.shape.words[from] as usize..self.shape.words[from + 1] as usize;
         words.map(move |word| match &self.lanes {
             Lanes::Narrow(table) => table.word(all, word, to),
             Lanes::Wide(table) => table.word(all, word, to),

@@ -25,7 +25,7 @@ use tracing::{info, warn};
 const FILE: &str = "lock";
 /// Abstract: no file, seen in this network namespace alone.
 const NAME: &[u8] = b"ballast-agent.writer";
-/// From SIGTERM to SIGKILL, and then to the end. A stopped process heeds only the second.
+/// From SIGTERM to SIGKILL, and then to the end.
 const END_MAX: Duration = Duration::from_secs(5);
 /// Both locks may be held, each by another agent, and somebody else may be faster.
 const ATTEMPTS_MAX: usize = 6;
@@ -270,7 +270,9 @@ fn end(what: String, holder: Holder, folder: &Path) -> Result<(), LockError> {
     if !still {
         return Ok(());
     }
-    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::KILL, "SIGKILL")] {
+    // A stopped process heeds nothing else; it must not be woken, for it might write.
+    let gently = [(Signal::TERM, "SIGTERM")].into_iter().filter(|_| !is_stopped(pid));
+    for (signal, name) in gently.chain([(Signal::KILL, "SIGKILL")]) {
         info!(pid, signal = name, holds = %what, "another agent is ended");
         match pidfd_send_signal(&process, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
@@ -281,6 +283,12 @@ fn end(what: String, holder: Holder, folder: &Path) -> Result<(), LockError> {
         }
     }
     Err(failed(format!("it is still there {} s after SIGKILL", END_MAX.as_secs())))
+}
+
+/// Whether a process was stopped by a signal or by who traces it.
+fn is_stopped(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with(['T', 't']))
 }
 
 /// Waits a bounded time until a process has ended, with all its threads.

@@ -5,11 +5,11 @@
 
 use crate::graph::Edge;
 use crate::paths::Field;
+use crate::renumber::Renumbering;
 use std::collections::BTreeSet;
 use topology::{NodeIndex, Topology};
 
 /// What of a topology decides which backups are good ones.
-#[derive(PartialEq, Eq)]
 pub(crate) struct Risks {
     /// By link: numbers of its shared-risk groups, sorted.
     groups: Vec<Vec<u32>>,
@@ -75,6 +75,17 @@ impl Risks {
             drained_nodes: topology.nodes.iter().map(|node| node.drained).collect(),
             drained_links: topology.links.iter().map(|link| link.drained).collect(),
         }
+    }
+
+    /// Whether what has a place in `later` means the same there.
+    pub(crate) fn carry_over(&self, later: &Risks, places: &Renumbering) -> bool {
+        let links = (places.links.iter().enumerate()).filter_map(|(at, now)| Some((at, (*now)? as usize)));
+        let nodes = (places.nodes.iter().enumerate()).filter_map(|(at, now)| Some((at, (*now)? as usize)));
+        let of_link = |risks: &Risks, at: usize| (risks.groups[at].clone(), risks.drained_links[at]);
+        let (mut links, mut nodes) = (links, nodes);
+        self.words == later.words
+            && links.all(|(at, now)| of_link(self, at) == of_link(later, now))
+            && nodes.all(|(at, now)| self.drained_nodes[at] == later.drained_nodes[now])
     }
 
     /// Whether any links share a risk.

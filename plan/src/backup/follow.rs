@@ -5,12 +5,13 @@
 //! host gets follows, beside that, from how packets go that come near the primary's node E: only nodes with E on a shortest
 //! path are looked at. So a change at a node concerns the risky hosts whose E lies downstream of it.
 //!
-//! For networks without risk groups, where all hosts use the graph of living links; others are chosen anew.
+//! Hosts that facts cut off go by another graph and are few: theirs are chosen anew. For networks without risk groups; with
+//! them all are.
 
 use super::alternates::{First, first_choice, safe_alternates};
 use super::faults::{Risks, Towards};
 use crate::graph::Edge;
-use crate::paths::Field;
+use crate::paths::{Field, Paths, UNREACHABLE};
 use std::collections::BTreeSet;
 use topology::NodeIndex;
 
@@ -33,6 +34,11 @@ impl Choice {
     pub(crate) fn link(self) -> Option<u32> {
         let link = self.0 & !RISKY;
         (link != NOTHING).then_some(link)
+    }
+
+    /// The same under other numbers of links.
+    pub(crate) fn renumbered(self, links: &[Option<u32>]) -> Choice {
+        Choice::new(self.link().and_then(|link| links[link as usize]), self.is_risky())
     }
 
     fn is_risky(self) -> bool {
@@ -60,6 +66,8 @@ struct Follow<'a> {
     towards: Towards<'a>,
     choices: &'a mut [Choice],
     marks: &'a mut Marks,
+    /// For hosts that facts cut off the living graph: packets that come to a node that is not cut off find no backup there.
+    living: Option<&'a Field>,
     /// Hosts whose choice is another one, with that before.
     changed: Vec<(u32, Choice)>,
 }
@@ -76,8 +84,9 @@ pub(crate) fn follow(
     marks: &mut Marks,
 ) -> Vec<u32> {
     marks.turn += 1;
-    let mut follow =
-        Follow { towards: Towards::without_ways(field, risks, to), choices, marks, changed: Vec::new() };
+    let nodes = choices.len() as u32;
+    let towards = Towards::without_ways(field, risks, to);
+    let mut follow = Follow { towards, choices, marks, living: None, changed: Vec::new() };
     let stale = follow.stale_hosts(touched, near);
     // What packets passed before begins at a neighbour of a touched node or is the same as now.
     for node in touched {
@@ -89,10 +98,31 @@ pub(crate) fn follow(
     for host in near {
         follow.mark_downstream(*host);
     }
-    follow.first_choices(&stale);
-    follow.risky_choices();
-    let is_other = |(host, before): &(u32, Choice)| follow.choices[*host as usize].link() != before.link();
-    follow.changed.iter().filter(|change| is_other(change)).map(|(host, _)| *host).collect()
+    follow.first_choices(&stale, |_| false);
+    follow.risky_choices(0..nodes);
+    follow.with_other_link()
+}
+
+/// Chooses anew for the `hosts`, sorted, that facts cut off from `to`. Gives those that have another alternate.
+pub(crate) fn follow_cut_off(
+    paths: &Paths,
+    risks: &Risks,
+    to: u32,
+    hosts: &BTreeSet<u32>,
+    choices: &mut [Choice],
+    marks: &mut Marks,
+) -> Vec<u32> {
+    let Some(field) = paths.without_facts().filter(|_| !hosts.is_empty()) else { return Vec::new() };
+    marks.turn += 1;
+    let towards = Towards::without_ways(field, risks, to);
+    let living = Some(paths.living());
+    let mut follow = Follow { towards, choices, marks, living, changed: Vec::new() };
+    for host in hosts {
+        follow.marks.stale[*host as usize] = follow.marks.turn;
+    }
+    follow.first_choices(hosts, |primary| paths.is_down(primary));
+    follow.risky_choices(hosts.iter().copied());
+    follow.with_other_link()
 }
 
 impl Follow<'_> {
@@ -128,14 +158,18 @@ impl Follow<'_> {
         }
     }
 
-    fn first_choices(&mut self, stale: &BTreeSet<u32>) {
+    /// The hosts with another link than before.
+    fn with_other_link(self) -> Vec<u32> {
+        let Follow { choices, changed, .. } = self;
+        let is_other = |(host, before): &(u32, Choice)| choices[*host as usize].link() != before.link();
+        changed.iter().filter(|change| is_other(change)).map(|(host, _)| *host).collect()
+    }
+
+    fn first_choices(&mut self, stale: &BTreeSet<u32>, is_down: impl Fn(&Edge) -> bool) {
         let to = self.towards.to;
         for host in stale.iter().copied().filter(|host| *host != to) {
-            let choice = match self
-                .towards
-                .only_next_hop(host)
-                .map(|primary| first_choice(&self.towards, host, primary))
-            {
+            let primary = self.towards.only_next_hop(host).filter(|primary| !is_down(primary));
+            let choice = match primary.map(|primary| first_choice(&self.towards, host, primary)) {
                 Some(First::Taken(edge)) => Choice::new(Some(edge.link), false),
                 // A risky host's link is settled below; until then it keeps the one it had.
                 Some(First::Risky) => Choice::new(self.choices[host as usize].link(), true),
@@ -146,8 +180,8 @@ impl Follow<'_> {
     }
 
     /// In the order of nodes, as they were chosen: each sees the risky hosts before it and no other.
-    fn risky_choices(&mut self) {
-        for host in 0..self.choices.len() as u32 {
+    fn risky_choices(&mut self, hosts: impl Iterator<Item = u32>) {
+        for host in hosts {
             if !self.choices[host as usize].is_risky() {
                 continue;
             }
@@ -185,7 +219,9 @@ impl Follow<'_> {
             let before = stack.len();
             stack.extend(field.next_hops(node, to).map(|leg| leg.to).filter(|next| *next != dead));
             let choice = self.choices[node as usize];
+            let has_choice = self.living.is_none_or(|living| living.distance(node, to) == UNREACHABLE);
             if stack.len() == before
+                && has_choice
                 && (!choice.is_risky() || node < host)
                 && let Some(link) = choice.link()
             {

@@ -71,8 +71,68 @@ fn happen(topology: &mut Topology, facts: &mut Facts, (what, at, much): Event) {
         }
         10 => topology.nodes[node].prefixes.push(format!("172.16.{much}.0/24").parse().unwrap()),
         11 => topology.links[link].capacity_bps = Some(u64::from(1 + much)),
-        _ => toggle("a:up0".to_string()),
+        12 => toggle("a:up0".to_string()),
+        13 => add_link(topology, node, (node + 1 + much as usize) % topology.nodes.len(), much),
+        14 => remove_node(topology, node),
+        15 => add_node(topology, &format!("{}{much}", NAMES[at % NAMES.len()]), node as u32 % 5),
+        // One that takes the place of another, with links of its own.
+        _ => {
+            let ends = topology.links[link].ends.clone();
+            remove_node(topology, node);
+            add_node(topology, "bb", 7);
+            let far = |at: usize| (ends[at].node.0 as usize).min(topology.nodes.len() - 1);
+            let (own, far) = (topology.node_index("bb").unwrap().0 as usize, [far(0), far(1)]);
+            far.into_iter().filter(|far| *far != own).for_each(|far| add_link(topology, own, far, much));
+        }
     }
+}
+
+fn add_link(topology: &mut Topology, a: usize, b: usize, cost: u32) {
+    if a == b {
+        return;
+    }
+    let name = |node: usize| topology.nodes[node].name.clone();
+    let mut ends = [(a, b), (b, a)].map(|(own, far)| (name(own), format!("to-{}", name(far)), own));
+    ends.sort();
+    let id = format!("{}:{}--{}:{}", ends[0].0, ends[0].1, ends[1].0, ends[1].1);
+    if topology.links.iter().any(|link| link.id == id) {
+        return;
+    }
+    let Some(mut link) = topology.links.first().cloned() else { return };
+    link.id = id;
+    for ((_, interface, node), end) in ends.into_iter().zip(&mut link.ends) {
+        (end.interface, end.node, end.cost) = (interface, NodeIndex(node as u32), 1 + cost);
+    }
+    topology.links.push(link);
+    topology.links.sort_by(|a, b| a.id.cmp(&b.id));
+}
+
+/// Gives every node the number that `place` says; what has none goes.
+fn renumber(topology: &mut Topology, place: impl Fn(u32) -> Option<u32>) {
+    topology.links.retain(|link| link.ends.iter().all(|end| place(end.node.0).is_some()));
+    topology.external.retain(|external| place(external.node.0).is_some());
+    let ends = topology.links.iter_mut().flat_map(|link| &mut link.ends).map(|end| &mut end.node);
+    for node in ends.chain(topology.external.iter_mut().map(|external| &mut external.node)) {
+        *node = NodeIndex(place(node.0).unwrap());
+    }
+}
+
+fn remove_node(topology: &mut Topology, gone: usize) {
+    if topology.nodes.len() > 1 {
+        topology.nodes.remove(gone);
+        let gone = gone as u32;
+        renumber(topology, |node| (node != gone).then(|| if node < gone { node } else { node - 1 }));
+    }
+}
+
+fn add_node(topology: &mut Topology, name: &str, number: u32) {
+    let Err(at) = topology.nodes.binary_search_by(|node| node.name.as_str().cmp(name)) else { return };
+    let mut node = topology.nodes[0].clone();
+    node.name = name.to_string();
+    node.loopbacks = vec![format!("10.254.0.{number}").parse().unwrap()];
+    node.prefixes = vec![format!("10.{}.0.0/24", 20 + number).parse().unwrap()];
+    topology.nodes.insert(at, node);
+    renumber(topology, |node| Some(if node < at as u32 { node } else { node + 1 }));
 }
 
 proptest! {
@@ -81,7 +141,7 @@ proptest! {
     #[test]
     fn a_walk_of_events_ends_where_a_compilation_from_nothing_does(
         mut topology in networks(),
-        events in prop::collection::vec((0..13_u8, any::<usize>(), 0..9_u32), 1..12),
+        events in prop::collection::vec((0..17_u8, any::<usize>(), 0..9_u32), 1..12),
     ) {
         let mut facts = Facts::default();
         let mut state = Incremental::new(topology.clone(), facts.clone(), Cores::One);

@@ -132,6 +132,75 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Some lines and nodes go, others come: what stays is carried over, several batches of it.
+    #[test]
+    fn renumbered_pairs_are_those_from_nothing(
+        (nodes, mut lines) in cases(),
+        gone in prop::collection::vec(any::<usize>(), 0..4),
+        gone_lines in prop::collection::vec(any::<usize>(), 0..4),
+        added in 0..40_u32,
+        new_lines in prop::collection::vec((any::<usize>(), any::<usize>(), any::<usize>(), 1..9_u64), 0..9),
+    ) {
+        let gone: std::collections::BTreeSet<u32> = gone.iter().map(|node| *node as u32 % nodes).collect();
+        let is_gone = |at: usize, line: &Line| {
+            gone.contains(&line.a) || gone.contains(&line.b) || gone_lines.iter().any(|gone| gone % 8 == at % 8)
+        };
+        let mut pairs = AllPairs::new(nodes as usize, &lines, Cores::One);
+        let goes: Vec<bool> = lines.iter().enumerate().map(|(at, line)| is_gone(at, line)).collect();
+        for (line, _) in lines.iter_mut().zip(&goes).filter(|(_, goes)| **goes) {
+            (line.cost, line.cost_back) = (UNREACHABLE, UNREACHABLE);
+        }
+        pairs.update(&lines, Cores::One);
+        // Every third place is a new node's while there are some.
+        let (mut places, mut next, mut left) = (Vec::new(), 0, added);
+        for node in 0..nodes {
+            if next % 3 == 2 && left > 0 {
+                (next, left) = (next + 1, left - 1);
+            }
+            places.push((!gone.contains(&node)).then_some(next));
+            next += u32::from(!gone.contains(&node));
+        }
+        let count = next + left;
+        prop_assume!(count > 0);
+        let kept = lines.iter().zip(&goes).filter(|(_, goes)| !**goes).map(|(line, _)| *line);
+        let place = |node: u32| places[node as usize].unwrap();
+        let mut now: Vec<(Line, Option<u64>)> =
+            kept.map(|line| (Line { a: place(line.a), b: place(line.b), ..line }, None)).collect();
+        for (at, a, b, cost) in new_lines {
+            let (a, b) = (a as u32 % count, b as u32 % count);
+            if a != b {
+                let line = Line { a, b, cost: UNREACHABLE, cost_back: UNREACHABLE };
+                now.insert(at % (now.len() + 1), (line, Some(cost)));
+            }
+        }
+        let mut old = (0..now.len() as u32).filter(|at| now[*at as usize].1.is_none());
+        let line_places: Vec<Option<u32>> =
+            goes.iter().map(|goes| if *goes { None } else { old.next() }).collect();
+        let dead: Vec<Line> = now.iter().map(|(line, _)| *line).collect();
+        pairs.renumber(&places, &line_places, count as usize, &dead, Cores::One);
+        let alive: Vec<Line> = now
+            .iter()
+            .map(|(line, cost)| cost.map_or(*line, |cost| Line { cost, cost_back: cost + 1, ..*line }))
+            .collect();
+        for (lines, is_updated) in [(dead, false), (alive, true)] {
+            if is_updated {
+                pairs.update(&lines, Cores::One);
+            }
+            let fresh = AllPairs::new(count as usize, &lines, Cores::One);
+            for from in 0..count {
+                for to in 0..count {
+                    prop_assert_eq!(pairs.distance(from, to), fresh.distance(from, to), "{} to {}", from, to);
+                    prop_assert!(pairs.set(from, to).eq(fresh.set(from, to)), "{} to {}", from, to);
+                }
+            }
+            prop_assert_eq!(pairs.next_hops_of_all_pairs(), fresh.next_hops_of_all_pairs());
+        }
+    }
+}
+
 #[test]
 fn an_update_that_outgrows_the_lanes_starts_from_nothing() {
     let line = |a: u32, b: u32, cost: u64| Line { a, b, cost, cost_back: cost };

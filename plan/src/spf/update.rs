@@ -49,15 +49,15 @@ impl AllPairs {
             changed => changed,
         };
         let of_rows = changed.and_then(|changed| match &mut self.lanes {
-            Lanes::Narrow(table) => table.update(&self.arcs, &self.words, &changed, cores).ok(),
-            Lanes::Wide(table) => table.update(&self.arcs, &self.words, &changed, cores).ok(),
-            Lanes::Full(table) => table.update(&self.arcs, &self.words, &changed, cores).ok(),
+            Lanes::Narrow(table) => table.update(&self.shape.arcs, &self.shape.words, &changed, cores).ok(),
+            Lanes::Wide(table) => table.update(&self.shape.arcs, &self.shape.words, &changed, cores).ok(),
+            Lanes::Full(table) => table.update(&self.shape.arcs, &self.shape.words, &changed, cores).ok(),
         });
         let Some(of_rows) = of_rows else {
             *self = AllPairs::new(self.nodes(), lines, cores);
             return None;
         };
-        let node = |row: u32| self.node[row as usize];
+        let node = |row: u32| self.shape.node[row as usize];
         let named = |changed: Changed| Changed { to: node(changed.to), from: node(changed.from), ..changed };
         let mut of_nodes: Vec<Changed> = of_rows.into_iter().map(named).collect();
         of_nodes.sort_unstable();
@@ -68,25 +68,25 @@ impl AllPairs {
     fn set_costs(&mut self, lines: &[Line]) -> Option<Vec<ChangedArc>> {
         let most = CHANGED_LINKS_MIN + self.nodes() / NODES_PER_CHANGED_LINK;
         let mut changed = Vec::new();
-        if lines.len() != self.arcs_of_line.len() {
+        if lines.len() != self.shape.arcs_of_line.len() {
             return None;
         }
-        for (line, arcs) in lines.iter().zip(&self.arcs_of_line) {
+        for (line, arcs) in lines.iter().zip(&self.shape.arcs_of_line) {
             let [there, back] = arcs.map(|arc| arc as usize);
-            let rows = [line.a, line.b].map(|node| self.row[node as usize]);
-            if [self.arcs.to[back], self.arcs.to[there]] != rows {
+            let rows = [line.a, line.b].map(|node| self.shape.row[node as usize]);
+            if [self.shape.arcs.to[back], self.shape.arcs.to[there]] != rows {
                 return None;
             }
             let costs = [line.cost.max(1), line.cost_back.max(1)];
             for (row, arc, opposite, cost) in
                 [(rows[0], there, back, costs[0]), (rows[1], back, there, costs[1])]
             {
-                let before = self.arcs.cost[arc];
+                let before = self.shape.arcs.cost[arc];
                 if cost != before {
-                    let slot = arc - self.arcs.of(row as usize).start;
+                    let slot = arc - self.shape.arcs.of(row as usize).start;
                     changed.push(ChangedArc { row: row as usize, slot, arc, is_dearer: cost > before });
-                    self.arcs.cost[arc] = cost;
-                    self.arcs.cost_back[opposite] = cost;
+                    self.shape.arcs.cost[arc] = cost;
+                    self.shape.arcs.cost_back[opposite] = cost;
                 }
             }
         }

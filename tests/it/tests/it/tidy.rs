@@ -128,7 +128,7 @@ fn pure_crates_know_no_clock_no_file_no_socket_no_task() {
 
 #[test]
 fn cores_know_no_clock_no_randomness_no_socket_no_task() {
-    for folder in ["controller/src/core/", "agent/src/core/"] {
+    for folder in ["controller/src/core/", "agent/src/core/", "liveness/src/core/"] {
         check("a core touches the world", &demand_absent(folder, &WORLD));
     }
 }
@@ -143,6 +143,10 @@ fn one_way_flow_nothing_left_knows_anything_right() {
     check("wire knows a program that uses it", &demand_absent("wire/src/", &["controller::", "lab::"]));
     check("the controller knows the agent", &demand_absent("controller/src/", &["agent::core", "agent::io"]));
     check("the agent knows the controller", &demand_absent("agent/src/", &["controller::"]));
+    check(
+        "liveness knows who asks for it",
+        &demand_absent("liveness/src/", &["agent::", "controller::", "plan::", "wire::"]),
+    );
 }
 
 #[test]
