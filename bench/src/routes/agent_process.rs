@@ -58,7 +58,9 @@ impl Home {
         let adopted = agent::core::ledger::adopt(&blank, kept, false);
         let ledger =
             agent::core::ledger::confirm(&adopted, adopted.highest).context("a program to confirm")?;
-        Store::open(&folder.path().join("state"))?.save(&ledger)?;
+        let state = folder.path().join("state");
+        std::fs::create_dir(&state)?;
+        Store::new(&state).save(&ledger)?;
         Ok(Home { folder, routes })
     }
 
@@ -96,7 +98,7 @@ impl Home {
 
     /// Pid of the running agent: whose the state folder is.
     pub(super) fn pid(&self) -> Option<u32> {
-        std::fs::read_to_string(self.at("state/lock")).ok()?.trim().parse().ok()
+        std::fs::read_to_string(self.at("state/lock")).ok()?.split_whitespace().next()?.parse().ok()
     }
 
     /// Waits until it has found all of its program in the kernel.

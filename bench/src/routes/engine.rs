@@ -11,7 +11,7 @@ use agent::core::kernel::{Op, PROTOCOL};
 use agent::io::kernel::Kernel;
 use agent::io::netlink::Netlink;
 use anyhow::{Context, Result, anyhow, ensure};
-use plan::objects::{RouteKey, RouteValue};
+use plan::objects::{GroupValue, RouteKey, RouteValue};
 use plan::program::{METRIC_PRIMARY, Member, TABLE_MAIN};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -134,7 +134,7 @@ fn measure_bare(subject: Subject, size: Size, samples: &mut Samples) -> Result<(
 
 /// The operations that a reconciliation would give.
 fn ops(size: Size, verb: Verb) -> Vec<Op> {
-    let value = |group| RouteValue { group, preferred_source: Some(size.source()) };
+    let value = |group| RouteValue::Via { group, preferred_source: Some(size.source()), mtu_bytes: None };
     let keys = size.prefixes().map(|prefix| RouteKey { table: TABLE_MAIN, prefix, metric: METRIC_PRIMARY });
     keys.map(|key| match verb {
         Verb::Add => Op::PutRoute { replace: false, key, value: value(GROUPS[0]) },
@@ -192,8 +192,8 @@ pub(super) fn moves(size: Size, rounds: usize) -> Result<Option<Figure>> {
     carry_out(&mut kernel, &ops(size, Verb::Add))?;
     let mut samples = Vec::new();
     for round in 1..=rounds.max(MOVES_MIN) {
-        let members = vec![Member { nexthop: NEXTHOPS[round % 2], weight: 1 }];
-        let op = Op::PutGroup { replace: true, id: GROUPS[0], members };
+        let value = GroupValue::new(vec![Member { nexthop: NEXTHOPS[round % 2], weight: 1 }]);
+        let op = Op::PutGroup { replace: true, id: GROUPS[0], value };
         let began = Instant::now();
         carry_out(&mut kernel, &[op])?;
         samples.push(milliseconds(began));
