@@ -45,6 +45,26 @@ struct Entry {
     sent: u64,
 }
 
+/// What a client hears of at once when it changes.
+#[derive(PartialEq, Eq)]
+struct Seen {
+    state: State,
+    verdict: Verdict,
+    transmit_us: u32,
+    detection_us: u64,
+}
+
+impl Seen {
+    fn of(session: &Session) -> Seen {
+        Seen {
+            state: session.state(),
+            verdict: session.verdict(),
+            transmit_us: session.transmit_us(),
+            detection_us: session.detection_us(),
+        }
+    }
+}
+
 /// All sessions.
 #[derive(Clone, Debug)]
 pub struct Sessions {
@@ -54,6 +74,7 @@ pub struct Sessions {
     due: BTreeSet<(Micros, Key)>,
     dropped: Dropped,
     changed: bool,
+    naming: u64,
     random: u64,
 }
 
@@ -66,6 +87,7 @@ impl Sessions {
             due: BTreeSet::new(),
             dropped: Dropped::default(),
             changed: false,
+            naming: !seed,
             random: seed,
         }
     }
@@ -101,17 +123,30 @@ impl Sessions {
     }
 
     fn begin(&mut self, now: Micros, key: Key, local: IpAddr, wishes: Wishes) {
-        let discriminator = loop {
-            let drawn = (random(&mut self.random) >> 32) as u32;
-            if drawn != 0 && !self.names.contains_key(&drawn) {
-                break drawn;
-            }
-        };
+        let discriminator = self.name(&key);
         let session = Session::new(discriminator, wishes, random(&mut self.random), now);
         self.names.insert(discriminator, key.clone());
         let entry = Entry { session, local, since: now, failures: 0, received: 0, sent: 0 };
         self.entries.insert(key.clone(), entry);
         self.with(now, &key, |_| ());
+    }
+
+    /// The same for the same key through this life: a neighbour may remember it when the session comes again.
+    fn name(&self, key: &Key) -> u32 {
+        let address = match key.remote {
+            IpAddr::V4(address) => u128::from(address.to_bits()),
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        let bytes = key.interface.bytes().chain(address.to_be_bytes());
+        let mut state = bytes.fold(self.naming, |state, byte| {
+            (state ^ u64::from(byte)).rotate_left(9).wrapping_mul(0x0100_0000_01B3)
+        });
+        loop {
+            let drawn = (random(&mut state) >> 32) as u32;
+            if drawn != 0 && !self.names.contains_key(&drawn) {
+                return drawn;
+            }
+        }
     }
 
     fn forget(&mut self, key: &Key) {
@@ -127,7 +162,7 @@ impl Sessions {
     /// Acts on a session and brings what is kept about it in line.
     fn with<T>(&mut self, now: Micros, key: &Key, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let entry = self.entries.get_mut(key)?;
-        let (state, verdict) = (entry.session.state(), entry.session.verdict());
+        let before = Seen::of(&entry.session);
         let deadline = entry.session.next_deadline();
         let result = act(entry);
         if let Some(at) = deadline {
@@ -136,14 +171,12 @@ impl Sessions {
         if let Some(at) = entry.session.next_deadline() {
             self.due.insert((at, key.clone()));
         }
-        if entry.session.state() != state {
+        let after = Seen::of(&entry.session);
+        if after.state != before.state {
             entry.since = now;
         }
-        if (entry.session.state(), entry.session.verdict()) != (state, verdict) {
-            self.changed = true;
-            entry.failures +=
-                u64::from(entry.session.verdict() == Verdict::Dead && verdict == Verdict::Alive);
-        }
+        self.changed |= after != before;
+        entry.failures += u64::from(after.verdict == Verdict::Dead && before.verdict == Verdict::Alive);
         if entry.session.is_gone() {
             self.forget(key);
         }
@@ -208,7 +241,7 @@ impl Sessions {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Whether a state, a verdict or the list changed since this was asked last.
+    /// Whether a state, a verdict, a pace or the list changed since this was asked last.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }

@@ -4,6 +4,7 @@
 pub mod bed;
 pub mod data;
 pub mod igp;
+pub mod pair;
 pub mod tracer;
 
 /// Whether this process may make network namespaces. Without that right a test prints `SKIPPED: ...` and ends, except in

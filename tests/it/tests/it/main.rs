@@ -16,6 +16,7 @@ mod import_counts;
 mod judged;
 mod lab_main;
 mod lab_verbs;
+mod liveness;
 mod rest;
 mod tidy;
 mod world;
