@@ -1,13 +1,15 @@
 //! `ballast-agent`: runs on a host, or asks the one that runs there.
 
 use agent::core::Config;
-use agent::io::{local, lock, netns, notify::Manager, privilege, runtime, store::Store};
+use agent::core::config::Warning;
+use agent::io::{local, lock, netns, notify::Manager, preflight, privilege, runtime, store::Store};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tracing::warn;
 
 /// The agent of a Ballast host: makes the kernel hold the host's program, and says what it holds.
 #[derive(Debug, Parser)]
@@ -25,6 +27,8 @@ enum Command {
     Status(AskArguments),
     /// The program in force, object by object.
     Dump(AskArguments),
+    /// What else on this host meddles with routes or drops forwarded packets, and the setting to change.
+    Preflight(PreflightArguments),
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +78,16 @@ struct AskArguments {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct PreflightArguments {
+    /// The host's root folder.
+    #[arg(long, default_value = "/")]
+    root: PathBuf,
+    /// Print the JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
     Text,
@@ -94,6 +108,12 @@ fn main() -> ExitCode {
         },
         Command::Status(arguments) => ask(&arguments, "status"),
         Command::Dump(arguments) => ask(&arguments, "dump"),
+        Command::Preflight(arguments) => {
+            let warnings = preflight::check(&arguments.root);
+            let document = json!({"schema": "ballast.preflight/v1", "warnings": warnings});
+            print(&if arguments.json { pretty(&document) } else { warnings_table(&document) });
+            ExitCode::SUCCESS
+        }
     }
 }
 
@@ -105,6 +125,11 @@ fn run(arguments: &RunArguments) -> Result<()> {
             format!("the network namespace {} cannot be entered", netns::path(name).display())
         })?;
     }
+    // Other processes' namespaces can only be seen before rights are given up.
+    let warnings = preflight::check(Path::new("/"));
+    for Warning { name, text, setting } in &warnings {
+        warn!(%name, %setting, "{text}");
+    }
     let lock = lock::take(&arguments.state, arguments.take_over)?;
     privilege::keep_network_administration_only()?;
     let manager = Manager::from_environment().context("NOTIFY_SOCKET")?;
@@ -113,7 +138,7 @@ fn run(arguments: &RunArguments) -> Result<()> {
         .with_context(|| format!("{} does not fit {}", arguments.key.display(), arguments.cert.display()))?;
     let operator_key = arguments.operator_key_pub.as_deref().map(read_operator_key).transpose()?;
     let store = Store::new(&arguments.state);
-    let config = Config { host: arguments.host.clone(), operator_key, ..Config::default() };
+    let config = Config { host: arguments.host.clone(), operator_key, warnings, ..Config::default() };
     let settings = runtime::Settings {
         config,
         lock,
@@ -221,5 +246,21 @@ fn table(status: &Value) -> String {
             lines.push(format!("{kind:<12} {}: {}", text("object"), text("reason")));
         }
     }
+    let warned = status["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty());
+    lines.extend(warned.then(|| warnings_table(status)));
     lines.join("\n")
+}
+
+/// Warnings for a person: what it is, what it does, what to change.
+fn warnings_table(document: &Value) -> String {
+    let warnings = document["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |warning: &Value, key: &str| warning[key].as_str().unwrap_or_default().to_string();
+    let line = |warning: &Value| {
+        let [name, words, setting] = ["name", "text", "setting"].map(|key| text(warning, key));
+        format!("warning      {name}: {words}\n  to change  {setting}")
+    };
+    match warnings {
+        [] => "nothing on this host gets into the way of Ballast's routes".to_string(),
+        some => some.iter().map(line).collect::<Vec<_>>().join("\n"),
+    }
 }

@@ -15,6 +15,19 @@ pub struct Config {
     pub audit_ms: u64,
     /// Between two readings that kernel events ask for, in milliseconds.
     pub audit_ms_min: u64,
+    /// What was found on the host before the start; said in the status.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something on the host that gets into the way of the agent's routes, or of packets that take them.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Warning {
+    /// What it is: `systemd-networkd`, `rp_filter`.
+    pub name: String,
+    /// What it does, in words.
+    pub text: String,
+    /// What to change, and where.
+    pub setting: String,
 }
 
 impl Default for Config {
@@ -26,6 +39,7 @@ impl Default for Config {
             beat_ms: 500,
             audit_ms: 60_000,
             audit_ms_min: 50,
+            warnings: Vec::new(),
         }
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn status(agent: &Agent, now: Millis) -> LocalAnswer {
             "pending": waiting(&agent.found.pending),
             "refused": waiting(&agent.found.refused),
             "repairs": [],
+            "warnings": agent.config.warnings,
             "links": links,
         })
         .to_string(),

@@ -10,6 +10,7 @@ pub(crate) mod namespace;
 pub mod netlink;
 pub mod netns;
 pub mod notify;
+pub mod preflight;
 pub mod privilege;
 pub mod runtime;
 pub mod store;

@@ -368,6 +368,66 @@ fn a_second_agent_is_refused_or_takes_over_from_one_that_is_gone_for_good() -> R
     Ok(())
 }
 
+/// A routing daemon of Debian's, if it is installed, in a namespace.
+fn daemon(host: &Host, name: &str, folder: &Path) -> Result<Option<Process>> {
+    let path = |file: &str| folder.join(file).display().to_string();
+    std::fs::write(
+        path("bird.conf"),
+        "router id 192.0.2.1; protocol device {} protocol kernel { learn; ipv4 {}; }",
+    )?;
+    let (program, arguments) = match name {
+        "bird" => (
+            "/usr/sbin/bird",
+            vec!["-f".into(), "-c".into(), path("bird.conf"), "-s".into(), path("bird.ctl")],
+        ),
+        _ => {
+            let frr = nix::unistd::User::from_name("frr")?.map(|user| user.uid.as_raw());
+            std::os::unix::fs::chown(folder, frr, None)?;
+            let words =
+                ["-f", "/dev/null", "--vty_socket", &path(""), "-z", &path("api"), "-i", &path("pid")];
+            ("/usr/lib/frr/zebra", words.map(String::from).to_vec())
+        }
+    };
+    if !Path::new(program).exists() {
+        println!("SKIPPED: no {program} here: apt-get install bird2 frr");
+        return Ok(None);
+    }
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &host.netns, program]).args(arguments);
+    let process = Process(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+    let comm = format!("/proc/{}/comm", process.pid());
+    until("the daemon runs", || Ok(std::fs::read_to_string(&comm)?.trim() == name))?;
+    Ok(Some(process))
+}
+
+#[test]
+fn routing_daemons_in_the_agents_namespace_are_named_in_its_status() -> Result<()> {
+    if !it::may_make_namespaces("routing_daemons_in_the_agents_namespace") {
+        return Ok(());
+    }
+    let (host, elsewhere) = (Host::new("daemons")?, Host::new("elsewhere")?);
+    let state = host.state("state", 1, &["10.1.0.0/24"])?;
+    let (folder, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let warned = || -> Result<BTreeSet<String>> {
+        let _agent = host.start(&state, &[])?;
+        host.hears("READY=1")?;
+        let agent = binary("ballast-agent")?.display().to_string();
+        let socket = host.path("agent.sock").display().to_string();
+        let status: Value = serde_json::from_str(&run(&agent, &["status", "--json", "--socket", &socket])?)?;
+        let warnings = status["warnings"].as_array().context("warnings")?;
+        Ok(warnings.iter().filter_map(|warning| Some(warning["name"].as_str()?.to_string())).collect())
+    };
+    let _elsewhere = daemon(&elsewhere, "bird", other.path())?;
+    let before = warned()?;
+    ensure!(!before.contains("bird"), "one in another namespace does not count: {before:?}");
+    for (name, warning) in [("bird", "bird"), ("zebra", "frr")] {
+        let Some(_process) = daemon(&host, name, folder.path())? else { continue };
+        let after = warned()?;
+        ensure!(after.contains(warning), "{name} runs, and of it is said nothing: {after:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn an_agent_that_wakes_up_without_its_lock_ends_before_it_writes() -> Result<()> {
     if !it::may_make_namespaces("an_agent_that_wakes_up_without_its_lock") {
