@@ -78,6 +78,8 @@ codes! {
     DANGLING_ENDPOINT = "dangling-endpoint",
     /// The network falls into parts.
     DISCONNECTED = "disconnected",
+    /// Two controllers with one number or one address.
+    DUPLICATE_CONTROLLER = "duplicate-controller",
     /// One link group twice.
     DUPLICATE_GROUP = "duplicate-group",
     /// One key twice in one mapping.
@@ -98,6 +100,8 @@ codes! {
     LINK_SUBNET_MISMATCH = "link-subnet-mismatch",
     /// Two nodes have the same loopback address.
     LOOPBACK_CLASH = "loopback-clash",
+    /// `controllers` without in-band management, or the other way round.
+    MANAGEMENT_MISMATCH = "management-mismatch",
     /// A key that must be there is not.
     MISSING_KEY = "missing-key",
     /// IPv4 and IPv6 where one family must be.
@@ -122,6 +126,8 @@ codes! {
     SELF_DEMAND = "self-demand",
     /// A link from a node to itself.
     SELF_LINK = "self-link",
+    /// All controllers are behind one node.
+    SINGLE_MANAGEMENT_NODE = "single-management-node",
     /// A tab in indentation.
     TAB = "tab",
     /// A file of more bytes or values than are read.

@@ -18,6 +18,7 @@ const TOP: &[&str] = &[
     "version",
     "name",
     "management",
+    "controllers",
     "defaults",
     "kinds",
     "addressing",

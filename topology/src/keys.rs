@@ -16,6 +16,12 @@ pub(crate) const MTU_BYTES: RangeInclusive<u64> = 1280..=65_535;
 /// Longest path that an invariant can allow, in links: the largest hop limit (RFC 8200, section 3).
 pub(crate) const HOPS: RangeInclusive<u64> = 1..=255;
 
+/// How agents can reach controllers.
+pub(crate) const MANAGEMENT: [&str; 2] = ["separate", "in_band"];
+
+/// Numbers of controllers.
+pub(crate) const CONTROLLER_ID: RangeInclusive<u64> = 1..=65_535;
+
 /// Links that a bundle can ask for.
 pub(crate) const MIN_LINKS: RangeInclusive<u64> = 1..=65_535;
 
@@ -44,8 +50,8 @@ pub(crate) const LOOPBACKS_DEFAULT: [&str; 2] = ["10.255.0.0/16", "fd00:ba11::/6
 pub(crate) enum Type {
     /// This number and no other.
     Number(u64),
-    /// This word and no other.
-    Word(&'static str),
+    /// One of these words.
+    Words(&'static [&'static str]),
     /// A whole number.
     Integer(&'static RangeInclusive<u64>),
     /// `true` or `false`.
@@ -138,8 +144,9 @@ const fn key(name: &'static str, takes: Type, default: &'static str, meaning: &'
 }
 
 /// Every mapping of the format, in the order of the reference.
-pub(crate) const SHAPES: [&Shape; 23] = [
+pub(crate) const SHAPES: [&Shape; 24] = [
     &TOP,
+    &CONTROLLER,
     &ADDRESSING,
     &ZONE,
     &NODE,
@@ -173,9 +180,17 @@ pub(crate) const TOP: Shape = Shape {
         key("name", Type::Name, REQUIRED, "What the network is called."),
         key(
             "management",
-            Type::Word("separate"),
+            Type::Words(&MANAGEMENT),
             "`separate`",
-            "How agents reach controllers. `separate`: over a network that no program touches.",
+            "How agents reach controllers. `separate`: over a network that no program touches. `in_band`: over the \
+             network itself; every program then has routes to all `controllers`.",
+        ),
+        key(
+            "controllers",
+            Type::List(&Type::Object(&CONTROLLER), 0, usize::MAX),
+            "none",
+            "Where controllers are, for `management: in_band` alone, which needs them; see \
+             [In-band management](#in-band-management).",
         ),
         key(
             "defaults",
@@ -221,6 +236,31 @@ pub(crate) const TOP: Shape = Shape {
         key("safety", Type::Object(&SAFETY), "see there", "Budgets of every change."),
     ],
     later: &["policies", "services", "segments"],
+};
+
+pub(crate) const CONTROLLER: Shape = Shape {
+    id: "controller",
+    what: "a controller",
+    stands: "an item of `controllers`",
+    known: &[
+        key("id", Type::Integer(&CONTROLLER_ID), REQUIRED, "Its number in the cluster; no other has it."),
+        key("node", Type::Name, REQUIRED, "The node that it is behind, or runs on."),
+        key(
+            "address",
+            Type::Address,
+            REQUIRED,
+            "Where it is reached, without a length: a loopback of the node, an address in one of the node's own \
+             prefixes that no other node has, or one that nothing else holds.",
+        ),
+        key(
+            "interface",
+            Type::Interface,
+            "none",
+            "The node's port to the controller. The node then has the other address of the /31 (IPv6: /127) that \
+             `address` is in on it. Without the key, how the node reaches the address is its owner's business.",
+        ),
+    ],
+    later: &[],
 };
 
 pub(crate) const ADDRESSING: Shape = Shape {

@@ -31,9 +31,9 @@ pub use diagnostic::{Code, DIAGNOSTICS_MAX, Diagnostic, Severity};
 pub use documents::join;
 pub use format::{FormatOptions, Pins, format, format_part, pins};
 pub use model::{
-    Addressing, Demand, Direction, End, External, InterfaceName, Invariant, InvariantRule, Link, LinkGroup,
-    LinkIndex, Location, Management, Node, NodeIndex, Safety, Selector, Share, Sources, Topology, Zone,
-    ZoneIndex,
+    Addressing, CONTROLLERS_IN_REACH, Controller, Demand, Direction, End, External, InterfaceName, Invariant,
+    InvariantRule, Link, LinkGroup, LinkIndex, Location, Management, Node, NodeIndex, Safety, Selector,
+    Share, Sources, Topology, Zone, ZoneIndex,
 };
 pub use read::{FILE_BYTES_MAX, FILES_MAX, Reading, read, read_all};
 pub use schema::{reference, schema};

@@ -22,6 +22,9 @@ pub struct LinkIndex(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ZoneIndex(pub u32);
 
+/// Controllers that each host shall reach under in-band management.
+pub const CONTROLLERS_IN_REACH: usize = 2;
+
 /// Name of a Linux interface: 1 to 15 bytes, no `/`, no white space, no colon.
 pub type InterfaceName = String;
 
@@ -32,6 +35,8 @@ pub struct Topology {
     pub name: String,
     /// How agents reach controllers.
     pub management: Management,
+    /// Where controllers are, sorted by id: at least one under [`Management::InBand`], else none.
+    pub controllers: Vec<Controller>,
     /// Where loopback addresses come from.
     pub addressing: Addressing,
     /// Failure domains, sorted by name.
@@ -84,6 +89,56 @@ impl Sources {
 pub enum Management {
     /// A network of its own that no program touches.
     Separate,
+    /// The network itself: every program has routes to all controllers.
+    InBand,
+}
+
+/// Where a controller is. Equality leaves [`Controller::line`] out.
+#[derive(Clone, Debug, Eq)]
+pub struct Controller {
+    /// Its number in the cluster.
+    pub id: u64,
+    /// The node that it is behind, or runs on.
+    pub node: NodeIndex,
+    /// Where it is reached.
+    pub address: IpAddr,
+    /// The node's port to it, where Ballast makes the last hop.
+    pub interface: Option<InterfaceName>,
+    /// Line of the entry, from 1, as [`Topology::sources`] counts.
+    pub line: u32,
+}
+
+impl PartialEq for Controller {
+    fn eq(&self, other: &Self) -> bool {
+        let Controller { id, node, address, interface, line: _ } = self;
+        (id, node, address, interface) == (&other.id, &other.node, &other.address, &other.interface)
+    }
+}
+
+impl Controller {
+    /// What other hosts have a route to: the address alone or, with a port, the two addresses of the link between node and
+    /// controller (RFC 3021, RFC 6164).
+    pub fn prefix(&self) -> IpNetwork {
+        let all = IpNetwork::from(self.address);
+        match self.interface {
+            None => all,
+            Some(_) => crate::address::canonical(&with_length(self.address, all.prefix() - 1)),
+        }
+    }
+
+    /// The node's own address on its port to the controller, with the link's length.
+    pub fn port_address(&self) -> Option<IpNetwork> {
+        self.interface.as_ref()?;
+        let other = match self.address {
+            IpAddr::V4(address) => IpAddr::from((u32::from(address) ^ 1).to_be_bytes()),
+            IpAddr::V6(address) => IpAddr::from((u128::from(address) ^ 1).to_be_bytes()),
+        };
+        Some(with_length(other, IpNetwork::from(other).prefix() - 1))
+    }
+}
+
+fn with_length(address: IpAddr, bits: u8) -> IpNetwork {
+    IpNetwork::new(address, bits).expect("one bit less than all of an address is a prefix length")
 }
 
 /// Prefixes from which loopbacks are taken by the hash of the node's name.
@@ -383,6 +438,12 @@ impl Topology {
     /// `node:interface` of an uplink: its name in facts.
     pub fn uplink(&self, external: &External) -> String {
         format!("{}:{}", self.node(external.node).name, external.interface)
+    }
+
+    /// How many controllers each host shall reach under in-band management: two, so that one may fail, or as many as there
+    /// are.
+    pub fn controllers_wanted(&self) -> usize {
+        self.controllers.len().min(CONTROLLERS_IN_REACH)
     }
 
     /// `node:interface` of one end.

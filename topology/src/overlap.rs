@@ -18,6 +18,11 @@ pub(crate) enum Owner {
     Link(String),
     /// What is reached through the uplink `node:interface`.
     External(String),
+    /// The address of a controller, or its link to the node where it has a port there.
+    Controller {
+        id: u64,
+        port: bool,
+    },
 }
 
 impl Owner {
@@ -28,6 +33,8 @@ impl Owner {
             Owner::Loopback(name) => format!("a loopback of node {}", quote(name)),
             Owner::Link(id) => format!("a subnet of link {}", quote(id)),
             Owner::External(uplink) => format!("an external prefix of {}", quote(uplink)),
+            Owner::Controller { id, port: false } => format!("the address of controller {id}"),
+            Owner::Controller { id, port: true } => format!("the link to controller {id}"),
         }
     }
 }

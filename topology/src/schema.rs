@@ -63,7 +63,7 @@ fn value(takes: &Type) -> Value {
     let pattern = |pattern: String| json!({ "type": TEXT_TYPES, "pattern": format!("^(?:{pattern})$") });
     match takes {
         Type::Number(number) => json!({ "const": number }),
-        Type::Word(word) => json!({ "const": word }),
+        Type::Words(words) => json!({ "enum": words }),
         Type::Integer(range) => {
             json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() })
         }
@@ -157,7 +157,7 @@ pub fn reference() -> String {
 fn words(takes: &Type) -> String {
     match takes {
         Type::Number(number) => format!("the number {number}"),
-        Type::Word(word) => format!("`{word}`"),
+        Type::Words(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
         Type::Integer(range) => format!("whole number, {} to {}", range.start(), range.end()),
         Type::Flag => "`true` or `false`".into(),
         Type::Name => "[name](#names)".into(),

@@ -5,12 +5,13 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 use topology::{Code, InvariantRule, Share, Topology, join, read, read_all};
 
-const SAMPLES: [&str; 6] = [
+const SAMPLES: [&str; 7] = [
     include_str!("../files/everything.yaml"),
     include_str!("../files/abilene.yaml"),
     include_str!("../files/leaf-spine.yaml"),
     include_str!("../files/leaf-spine-64.yaml"),
     include_str!("../files/line.yaml"),
+    include_str!("../files/metro.yaml"),
     include_str!("../files/triangle.yaml"),
 ];
 
@@ -26,15 +27,17 @@ struct Pieces {
     external: Vec<String>,
     demands: Vec<String>,
     invariants: Vec<String>,
+    controllers: Vec<String>,
 }
 
-fn sections(pieces: &Pieces) -> [String; 12] {
+fn sections(pieces: &Pieces) -> [String; 13] {
     let block = |key: &str, items: &[String], mark: &str| -> String {
         let lines: String = items.iter().map(|item| format!("  {mark}{item}\n")).collect();
         format!("{key}:\n{lines}")
     };
     [
-        "version: 1\n".to_owned(),
+        "version: 1\nmanagement: in_band\n".to_owned(),
+        block("controllers", &pieces.controllers, "- "),
         "name: law\n".to_owned(),
         "defaults: {link: {mtu: 1500, affinity: [all]}, node: {kind: even, labels: {all: \"yes\"}}}\n"
             .to_owned(),
@@ -118,6 +121,11 @@ fn other_pieces() -> Pieces {
             "max_hops: {from: n0, to: n1, hops: 3}",
             "max_hops: {from: n0, to: n1, hops: 2}",
         ]),
+        controllers: texts(&[
+            "{id: 2, node: n1, address: 10.1.0.9}",
+            "{id: 1, node: n0, interface: c, address: 10.250.0.1}",
+            "{id: 3, node: n0, address: \"fd01::3\"}",
+        ]),
     }
 }
 
@@ -136,21 +144,15 @@ fn two_spellings(links: &[LinkPiece]) -> (Pieces, Pieces) {
 
 /// The same pieces in any order.
 fn shuffled_pieces(pieces: Pieces) -> impl Strategy<Value = Pieces> {
-    let Pieces { nodes, links, zones, ranges, kinds, groups, external, demands, invariants } = pieces;
+    let Pieces { nodes, links, zones, ranges, kinds, groups, external, demands, invariants, controllers } =
+        pieces;
     let shuffle = |list: Vec<String>| Just(list).prop_shuffle();
     let first = (shuffle(nodes), shuffle(links), shuffle(zones), shuffle(ranges), shuffle(kinds));
-    let second = (shuffle(groups), shuffle(external), shuffle(demands), shuffle(invariants));
+    let second =
+        (shuffle(groups), shuffle(external), shuffle(demands), shuffle(invariants), shuffle(controllers));
     (first, second).prop_map(
-        |((nodes, links, zones, ranges, kinds), (groups, external, demands, invariants))| Pieces {
-            nodes,
-            links,
-            zones,
-            ranges,
-            kinds,
-            groups,
-            external,
-            demands,
-            invariants,
+        |((nodes, links, zones, ranges, kinds), (groups, external, demands, invariants, controllers))| {
+            Pieces { nodes, links, zones, ranges, kinds, groups, external, demands, invariants, controllers }
         },
     )
 }
@@ -163,7 +165,7 @@ fn shuffled() -> impl Strategy<Value = (Pieces, Pieces, Vec<usize>)> {
     (links, costs).prop_flat_map(|(pairs, costs)| {
         let links: Vec<LinkPiece> = pairs.into_iter().zip(costs).collect();
         let (one, other) = two_spellings(&links);
-        let order: Vec<usize> = (0..12).collect();
+        let order: Vec<usize> = (0..13).collect();
         (Just(one), shuffled_pieces(other), Just(order).prop_shuffle())
     })
 }
@@ -242,6 +244,16 @@ fn check_model(topology: &Topology) {
             );
         }
     }
+    assert!(topology.controllers.is_sorted_by(|a, b| a.id < b.id));
+    assert_eq!(topology.management == topology::Management::InBand, !topology.controllers.is_empty());
+    for controller in &topology.controllers {
+        assert!(controller.prefix().contains(controller.address));
+        let port = controller.port_address();
+        assert_eq!(port.is_some(), controller.interface.is_some());
+        assert!(port.is_none_or(|port| {
+            port.ip() != controller.address && controller.prefix().contains(port.ip())
+        }));
+    }
     for link in &topology.links {
         assert!(link.srlgs.is_sorted_by(|a, b| a < b) && link.affinity.is_sorted_by(|a, b| a < b));
         let known = |name: &String| topology.link_groups.iter().any(|group| group.name == *name);
@@ -260,7 +272,7 @@ proptest! {
 
     #[test]
     fn the_order_of_the_file_has_no_meaning((one, other, order) in shuffled()) {
-        let first = read("one.yaml", file(&one, &(0..12).collect::<Vec<_>>()).as_bytes());
+        let first = read("one.yaml", file(&one, &(0..13).collect::<Vec<_>>()).as_bytes());
         let second = read("other.yaml", file(&other, &order).as_bytes());
         prop_assert!(first.topology.is_some(), "{}", first.render(false));
         prop_assert_eq!(first.topology, second.topology);
@@ -269,7 +281,7 @@ proptest! {
     #[test]
     fn how_a_network_is_spread_over_documents_and_files_has_no_meaning(
         (one, other, order) in shuffled(),
-        deal in proptest::collection::vec(0..3usize, 12),
+        deal in proptest::collection::vec(0..3usize, 13),
     ) {
         let wanted = read("one.yaml", file(&one, &order).as_bytes());
         let documents = documents(&other, &order, &deal);

@@ -40,6 +40,7 @@ fn good_samples_have_no_problems() {
             ("leaf-spine-64.yaml", 2, 64, 240),
             ("leaf-spine.yaml", 2, 10, 24),
             ("line.yaml", 0, 4, 3),
+            ("metro.yaml", 0, 6, 9),
             ("triangle.yaml", 0, 3, 3),
         ]
     );

@@ -54,6 +54,7 @@ pub(crate) fn topology(text: &str) -> Topology {
     Topology {
         name: "test".to_string(),
         management: Management::Separate,
+        controllers: Vec::new(),
         addressing: Addressing { loopbacks: Vec::new() },
         zones: Vec::new(),
         nodes: names.iter().enumerate().map(|(at, name)| node(at + 1, name)).collect(),

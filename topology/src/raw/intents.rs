@@ -116,7 +116,7 @@ impl Reader<'_> {
         Some(address)
     }
 
-    fn node_of(&mut self, fields: &Fields<'_, '_>, key: &str) -> Option<Spanned<String>> {
+    pub(super) fn node_of(&mut self, fields: &Fields<'_, '_>, key: &str) -> Option<Spanned<String>> {
         let help = "write the name of a node";
         let value = self.required(fields, key, help)?;
         self.reference(value, &format!("`{key}`"), help)

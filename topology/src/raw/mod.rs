@@ -4,6 +4,7 @@
 //! how values fit together is `validate`'s. A value with a problem is reported and left out, and reading
 //! goes on, so that one reading finds everything.
 
+mod controllers;
 mod intents;
 mod links;
 mod nodes;
@@ -12,7 +13,7 @@ mod values;
 
 use crate::diagnostic::{Code, Place, Problems, Spanned};
 use crate::keys::{self, LOOPBACKS_DEFAULT};
-use crate::model::Safety;
+use crate::model::{Management, Safety};
 use crate::suggest::Suggester;
 use crate::yaml::{Kind, Value};
 use crate::{address, units};
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use values::Scope;
 
+pub(crate) use controllers::RawController;
 pub(crate) use intents::{RawDemand, RawExternal, RawInvariant, RawRule};
 pub(crate) use links::{LinkSettings, RawEnd, RawGroup, RawLink};
 pub(crate) use nodes::{NodeSettings, RawKind, RawNode};
@@ -28,6 +30,12 @@ pub(crate) use nodes::{NodeSettings, RawKind, RawNode};
 /// The file, value by value.
 pub(crate) struct RawTopology {
     pub(crate) name: String,
+    /// Nothing when the file's word could not be read.
+    pub(crate) management: Option<Management>,
+    /// Where the file says how agents reach controllers, else where it begins.
+    pub(crate) management_place: Place,
+    /// Nothing when the file has no list of them.
+    pub(crate) controllers: Option<Spanned<Vec<RawController>>>,
     /// Without a place: the default range.
     pub(crate) loopback_ranges: Vec<(IpNetwork, Option<Place>)>,
     pub(crate) defaults: RawDefaults,
@@ -85,9 +93,7 @@ impl Reader<'_> {
         self.required(&fields, "version", "write `version: 1`");
         let name = self.required(&fields, "name", "write `name: NAME`");
         let name = name.and_then(|value| self.name(value, "the network's name")).unwrap_or_default();
-        if let Some(value) = fields.get("management") {
-            self.management(value);
-        }
+        let management = fields.get("management");
         let defaults = self.defaults(fields.get("defaults"));
         let loopback_ranges = self.loopback_ranges(fields.get("addressing"));
         let kinds = self.kinds(fields.get("kinds"));
@@ -97,6 +103,9 @@ impl Reader<'_> {
         let nodes = nodes.and_then(|value| self.nodes(value));
         Some(RawTopology {
             name,
+            management: management.map_or(Some(Management::Separate), |value| self.management(value)),
+            management_place: management.map_or(fields.place, |value| value.place),
+            controllers: fields.get("controllers").map(|value| self.controllers(value)),
             loopback_ranges,
             defaults,
             kinds,
@@ -139,15 +148,16 @@ impl Reader<'_> {
         value.and_then(|value| self.flag(value, "`weigh_by_capacity`")).unwrap_or(false)
     }
 
-    fn management(&mut self, value: &Value<'_>) {
-        let help = "write `management: separate`, with a management network that no program touches";
-        match self.text(value, "`management`", help) {
-            Some("separate") | None => {}
-            Some("in_band") => {
-                let message = "`in_band` management is not supported yet";
-                self.problems.error(Code::NOT_SUPPORTED_YET, value.place, message, help);
+    fn management(&mut self, value: &Value<'_>) -> Option<Management> {
+        let help = "write `management: separate` for a management network that no program touches, or `management: \
+                    in_band` with the places of all `controllers`";
+        match self.text(value, "`management`", help)? {
+            "separate" => Some(Management::Separate),
+            "in_band" => Some(Management::InBand),
+            _ => {
+                self.wrong_type(value, "`management`", "`separate` or `in_band`", help);
+                None
             }
-            Some(_) => self.wrong_type(value, "`management`", "`separate`", help),
         }
     }
 

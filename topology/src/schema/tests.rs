@@ -112,6 +112,7 @@ fn valid(value: &Value, schema: &Value, root: &Value) -> bool {
             wanted.as_array().map_or_else(|| fits(wanted), |types| types.iter().any(fits))
         }
         "const" => value == wanted,
+        "enum" => wanted.as_array().unwrap().contains(value),
         "anyOf" => wanted.as_array().unwrap().iter().any(|schema| valid(value, schema, root)),
         "properties" => wanted
             .as_object()

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const SELECTED_MAX: usize = 20_000_000;
 
 /// The node called so; a problem when there is none.
-fn node_of(
+pub(super) fn node_of(
     name: &Spanned<String>,
     names: &Names<'_>,
     problems: &mut Problems,

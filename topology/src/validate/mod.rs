@@ -2,6 +2,7 @@
 //!
 //! Reports everything that it finds; builds the model only when nobody reported an error.
 
+mod controllers;
 mod intents;
 mod links;
 
@@ -50,10 +51,14 @@ pub(crate) fn validate(
     let external = intents::externals(&raw.external, &raw.links, &names, problems, suggester);
     let demands = intents::demands(&raw.demands, &names, problems, suggester);
     let invariants = intents::invariants(raw.invariants.as_slice(), &mut selectors, problems, suggester);
-    overlap::check(claims(&raw, &nodes), problems);
     let mut ranges: Vec<IpNetwork> = raw.loopback_ranges.iter().map(|(range, _)| *range).collect();
     ranges.sort();
     let loopbacks = assign_loopbacks(&nodes, &ranges, problems);
+    let controllers = controllers::controllers(&raw, &names, problems, suggester);
+    controllers::check_anycast(&controllers, &nodes, problems);
+    let mut claims = claims(&raw, &nodes);
+    claims.extend(controllers::claims(&controllers, &nodes, &loopbacks));
+    overlap::check(claims, problems);
     if problems.has_errors() {
         return None;
     }
@@ -69,7 +74,8 @@ pub(crate) fn validate(
     });
     Some(Topology {
         name: raw.name,
-        management: Management::Separate,
+        management: raw.management.unwrap_or(Management::Separate),
+        controllers: controllers.into_iter().map(|found| found.controller).collect(),
         addressing: Addressing { loopbacks: ranges },
         nodes: nodes.collect(),
         zones: zones.into_iter().map(|name| Zone { name }).collect(),
