@@ -74,6 +74,13 @@ pub enum Rule {
         /// Wanted, in bytes.
         limit_bytes: u32,
     },
+    /// Under in-band management, a node with fewer controllers in reach than it must have.
+    Controllers {
+        /// Numbers of those in reach.
+        reached: Vec<u64>,
+        /// How many there must be.
+        wanted: usize,
+    },
     /// A link that carries more than its share under the demands.
     LinkLoad {
         /// The link's id.
@@ -116,6 +123,7 @@ impl Rule {
             Rule::MaxHops { .. } => "max-hops",
             Rule::MaxLatency { .. } => "max-latency",
             Rule::MinMtu { .. } => "min-mtu",
+            Rule::Controllers { .. } => "controllers",
             Rule::LinkLoad { .. } => "link-load",
         }
     }
@@ -142,6 +150,17 @@ impl fmt::Display for Violation {
                 out,
                 "a path from {from} to {to} carries packets of {found_bytes} bytes at most, less than {limit_bytes}"
             )?,
+            Rule::Controllers { reached, wanted } => {
+                let ids: Vec<String> = reached.iter().map(u64::to_string).collect();
+                match ids[..] {
+                    [] => write!(out, "{from} reaches no controller, not the one at {to} either")?,
+                    _ => write!(
+                        out,
+                        "{from} reaches controller {} alone, fewer than {wanted}: it does not reach the one at {to}",
+                        ids.join(", ")
+                    )?,
+                }
+            }
             Rule::LinkLoad { link, load_bps, capacity_bps, limit_percent } => {
                 let percent = load_bps / *capacity_bps as f64 * 100.0;
                 write!(
@@ -173,7 +192,8 @@ pub struct Checked {
     parts: Vec<u32>,
     /// By position of the class.
     by_class: BTreeMap<u32, Vec<Violation>>,
-    overloads: Vec<Violation>,
+    /// Too few controllers, then links over load.
+    others: Vec<Violation>,
 }
 
 impl Checked {
@@ -183,8 +203,8 @@ impl Checked {
         let parts = parts(state.topology, state.facts);
         let mut judge = Judge::new(state, &forwarding, &parts);
         let by_class = (0..forwarding.classes()).filter_map(|class| judge.class(class)).collect();
-        let overloads = judge.overloads();
-        Checked { forwarding, parts, by_class, overloads }
+        let others = judge.others();
+        Checked { forwarding, parts, by_class, others }
     }
 
     /// Judges the state `new` after this one of `old`, with the same result as [`Checked::new`].
@@ -218,16 +238,17 @@ impl Checked {
         again.sort_unstable();
         again.dedup();
         let by_class = again.into_iter().filter_map(|class| judge.class(class)).collect();
-        let overloads = judge.overloads();
-        Checked { forwarding, parts, by_class, overloads }
+        let others = judge.others();
+        Checked { forwarding, parts, by_class, others }
     }
 
-    /// All that does not hold: by destination (nodes, then prefixes of several places), then links over load.
+    /// All that does not hold: by destination (nodes, then prefixes of several places), then nodes with too few
+    /// controllers, then links over load.
     pub fn violations(&self) -> impl Iterator<Item = &Violation> {
         let of = |class: u32| self.by_class.get(&class).into_iter().flatten();
         let own = (0..self.forwarding.nodes()).filter_map(|node| self.forwarding.class_of(node)).flat_map(of);
         let shared = self.by_class.keys().copied().filter(|class| !self.forwarding.is_nodes_own(*class));
-        own.chain(shared.flat_map(of)).chain(&self.overloads)
+        own.chain(shared.flat_map(of)).chain(&self.others)
     }
 }
 
@@ -332,6 +353,56 @@ impl<'a> Judge<'a> {
             }
         }
         (!violations.is_empty()).then_some((at, violations))
+    }
+
+    /// What is about the network as a whole.
+    fn others(&self) -> Vec<Violation> {
+        let mut found = self.controllers();
+        found.extend(self.overloads());
+        found
+    }
+
+    /// Nodes with too few controllers, those together that reach the same ones. Whether controllers' answers arrive
+    /// is seen where packets to the nodes are judged.
+    fn controllers(&self) -> Vec<Violation> {
+        let topology = self.state.topology;
+        let living = |controller: &&topology::Controller| self.state.dead != Some(controller.node);
+        let arrives: BTreeMap<NodeIndex, Vec<bool>> = (topology.controllers.iter().filter(living))
+            .map(|controller| (controller.node, self.forwarding.arrives(controller.node.0)))
+            .collect();
+        let reaches = |node: u32, controller: &topology::Controller| {
+            arrives.get(&controller.node).is_some_and(|arrives| arrives[node as usize])
+        };
+        let wanted = topology.controllers_wanted();
+        let mut short: BTreeMap<Vec<u64>, Vec<u32>> = BTreeMap::new();
+        for node in (0..self.forwarding.nodes()).filter(|node| self.state.dead != Some(NodeIndex(*node))) {
+            let reached = topology.controllers.iter().filter(|controller| reaches(node, controller));
+            let reached: Vec<u64> = reached.map(|controller| controller.id).collect();
+            if reached.len() < wanted {
+                short.entry(reached).or_default().push(node);
+            }
+        }
+        let violation = |(reached, nodes): (Vec<u64>, Vec<u32>)| {
+            let from = *nodes.first()?;
+            let missed = |controller: &&topology::Controller| !reaches(from, controller);
+            // One whose node is dead tells less about the network than one that lives.
+            let missing = topology.controllers.iter().filter(missed).min_by_key(|found| !living(found))?;
+            let to = missing.node.0;
+            let class = self.forwarding.class_of(to)?;
+            let legs = self.forwarding.towards(to);
+            let arrived = |node: u32| arrives.get(&missing.node).is_some_and(|known| known[node as usize]);
+            let choose = |node: u32| legs[node as usize].iter().find(|leg| !arrived(leg.to)).copied();
+            let State { topology, facts, network, .. } = self.state;
+            Some(Violation {
+                rule: Rule::Controllers { reached, wanted },
+                line: missing.line,
+                from: topology.nodes[from as usize].name.clone(),
+                to: topology.nodes[to as usize].name.clone(),
+                sources: nodes.len(),
+                trace: trace(topology, facts, network, (from, class, &[to]), choose),
+            })
+        };
+        short.into_iter().filter_map(violation).collect()
     }
 
     /// Links that carry more than `safety.max_link_load` of their capacity.

@@ -266,7 +266,9 @@ fn line(topology: &Topology, prefix: &IpNetwork) -> u32 {
             || node.loopbacks.iter().any(|address| IpNetwork::from(*address) == *prefix)
     };
     let external = || topology.external.iter().find(|external| external.prefixes.contains(prefix));
-    let node = topology.nodes.iter().find(has).map(|node| node.line);
+    let controller = topology.controllers.iter().find(|controller| controller.prefix() == *prefix);
+    let node = controller.map(|controller| controller.line);
+    let node = node.or_else(|| topology.nodes.iter().find(has).map(|node| node.line));
     node.or_else(|| external().map(|external| external.line)).unwrap_or_default()
 }
 

@@ -3,7 +3,7 @@
 //! Reads compiled programs and topologies, never agents: it says what will be, not what is.
 
 use crate::forwarding::Forwarding;
-use crate::{Facts, Network};
+use crate::{Facts, Network, management};
 use ipnetwork::IpNetwork;
 use std::collections::BTreeSet;
 use topology::Topology;
@@ -15,9 +15,9 @@ pub struct Impact {
     pub prefixes_lost: Vec<String>,
     /// Prefixes before.
     pub prefixes_before: usize,
-    /// Of those that were lost, how many were no loopbacks.
+    /// Of those that were lost, how many were neither loopbacks nor of controllers.
     pub behind_lost: usize,
-    /// Prefixes before that were no loopbacks.
+    /// Prefixes before that were neither loopbacks nor of controllers.
     pub behind_before: usize,
     /// Nodes that are gone, sorted.
     pub nodes_lost: Vec<String>,
@@ -27,12 +27,15 @@ pub struct Impact {
     pub hosts_changed: Vec<String>,
     /// Ordered pairs of nodes (that both states have) that could reach each other before and cannot afterwards.
     pub pairs_lost: Vec<(String, String)>,
+    /// Hosts that would have too few controllers ([`management::too_few`]), sorted; `None` where management is not
+    /// in-band.
+    pub short_of_controllers: Option<Vec<String>>,
 }
 
 /// One guard's verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// `max_prefixes_lost`, `every_prefix_gone` or `every_node_gone`.
+    /// `max_prefixes_lost`, `every_prefix_gone`, `every_node_gone` or `too_few_controllers`.
     pub guard: &'static str,
     /// What the change would do.
     pub value: u64,
@@ -47,18 +50,17 @@ pub fn impact(old: Option<(&Topology, &Facts, &Network)>, new: (&Topology, &Fact
     let (topology, facts, network) = new;
     let Some((old_topology, old_facts, old_network)) = old else {
         let hosts = network.programs.iter().map(|program| program.host.clone());
-        return Impact { hosts_changed: hosts.collect(), ..Impact::default() };
+        let short_of_controllers = management::too_few(None, (topology, network), facts);
+        return Impact { hosts_changed: hosts.collect(), short_of_controllers, ..Impact::default() };
     };
     let prefixes: BTreeSet<_> = network.table.entries.iter().map(|(prefix, _)| prefix).collect();
     let gone = old_network.table.entries.iter().filter(|(prefix, _)| !prefixes.contains(prefix));
     let gone: Vec<IpNetwork> = gone.map(|(prefix, _)| *prefix).collect();
-    let loopbacks: BTreeSet<IpNetwork> = old_topology
-        .nodes
-        .iter()
-        .flat_map(|node| &node.loopbacks)
-        .map(|address| IpNetwork::from(*address))
-        .collect();
-    let behind = |prefix: &&IpNetwork| !loopbacks.contains(*prefix);
+    let loopbacks = old_topology.nodes.iter().flat_map(|node| &node.loopbacks);
+    let controllers = old_topology.controllers.iter().map(|controller| controller.prefix());
+    let own: BTreeSet<IpNetwork> =
+        loopbacks.map(|address| IpNetwork::from(*address)).chain(controllers).collect();
+    let behind = |prefix: &&IpNetwork| !own.contains(*prefix);
     let mut prefixes_lost: Vec<String> = gone.iter().map(ToString::to_string).collect();
     prefixes_lost.sort_unstable();
     let nodes = old_topology.nodes.iter().map(|node| &node.name);
@@ -75,6 +77,11 @@ pub fn impact(old: Option<(&Topology, &Facts, &Network)>, new: (&Topology, &Fact
         nodes_before: old_topology.nodes.len(),
         hosts_changed: changed.map(|(program, _)| program.host.clone()).collect(),
         pairs_lost: pairs_lost((old_topology, old_facts, old_network), (topology, facts, network)),
+        short_of_controllers: management::too_few(
+            Some((old_topology, old_network)),
+            (topology, network),
+            facts,
+        ),
     }
 }
 
@@ -104,7 +111,8 @@ fn pairs_lost(
 /// Judges an impact by the new topology's own safety budget.
 ///
 /// `every_prefix_gone` and `every_node_gone` refuse what no budget can allow: a change after which nothing
-/// of what was there is left. Loopbacks go with their nodes and are no prefixes to the former.
+/// of what was there is left. Loopbacks and controllers are no prefixes to the former. `too_few_controllers` judges
+/// where management is in-band, before or after.
 pub fn guards(impact: &Impact, safety: &topology::Safety) -> Vec<Verdict> {
     let verdict = |guard, value: usize, limit: usize| Verdict {
         guard,
@@ -112,12 +120,14 @@ pub fn guards(impact: &Impact, safety: &topology::Safety) -> Vec<Verdict> {
         limit: limit as u64,
         ok: value <= limit,
     };
+    let short = impact.short_of_controllers.as_ref();
     let (prefixes, nodes) = (impact.prefixes_lost.len(), impact.nodes_lost.len());
-    vec![
+    let always = [
         verdict("max_prefixes_lost", prefixes, safety.max_prefixes_lost.of(impact.prefixes_before)),
         verdict("every_prefix_gone", impact.behind_lost, impact.behind_before.saturating_sub(1)),
         verdict("every_node_gone", nodes, impact.nodes_before.saturating_sub(1)),
-    ]
+    ];
+    always.into_iter().chain(short.map(|short| verdict("too_few_controllers", short.len(), 0))).collect()
 }
 
 #[cfg(test)]

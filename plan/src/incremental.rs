@@ -123,7 +123,7 @@ impl Incremental {
         let old = std::mem::replace(&mut self.topology, topology);
         let new = &self.topology;
         let everybody = 0..new.nodes.len() as u32;
-        if (&old.nodes, &old.external) != (&new.nodes, &new.external) {
+        if (&old.nodes, &old.external, &old.controllers) != (&new.nodes, &new.external, &new.controllers) {
             let (table, destinations) = origins::destinations(new);
             self.network.table_digest = table.digest();
             self.network.table = Arc::new(table);

@@ -23,6 +23,7 @@ mod graph;
 pub mod impact;
 pub mod incremental;
 pub mod load;
+pub mod management;
 pub mod network;
 pub mod objects;
 pub mod order;

@@ -4,6 +4,8 @@
 //! (`external`) form classes of their own. Their shortest paths are those of one search that starts at all places at once: the
 //! nearest place decides, equally near ones share the traffic. The distance to the nearest falls on every hop, so nothing loops.
 //!
+//! A controller under in-band management is one more prefix of its node.
+//!
 //! Facts. An uplink is called `node:interface` there; one that is down attracts nobody while another place is left. When all
 //! are down they count as if they were up: facts never remove a prefix.
 
@@ -61,6 +63,10 @@ pub(crate) fn destinations(topology: &Topology) -> (PrefixTable, Vec<Destination
         for prefix in loopbacks.chain(node.prefixes.iter().copied()) {
             origins.entry(prefix).or_default().insert(own(at));
         }
+    }
+    // A controller is a part of its node's class: with the same paths and backups, and as sure to stay.
+    for controller in &topology.controllers {
+        origins.entry(controller.prefix()).or_default().insert(own(controller.node.0));
     }
     for (external, at) in topology.external.iter().zip(0..) {
         for prefix in &external.prefixes {

@@ -7,7 +7,7 @@ use crate::program::{Address, Neighbour, Settings};
 use ipnetwork::{IpNetwork, Ipv6Network};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use topology::{End, Link, NodeIndex, Topology};
+use topology::{Controller, End, Link, NodeIndex, Topology};
 
 /// Where loopback addresses live.
 const LOOPBACK_INTERFACE: &str = "lo";
@@ -50,6 +50,18 @@ const UPLINK_SYSCTLS: [(&str, &str, &str); 3] = [
     ("net.ipv6.conf", "forwarding", "1"),
 ];
 
+/// Sysctls of a port to a controller.
+const PORT_SYSCTLS: [(&str, &str, &str); 7] = [
+    ("net.ipv4.conf", "forwarding", "1"),
+    ("net.ipv4.conf", "rp_filter", "0"),
+    ("net.ipv6.conf", "forwarding", "1"),
+    ("net.ipv6.conf", "disable_ipv6", "0"),
+    ("net.ipv6.conf", "keep_addr_on_down", "1"),
+    // Nobody else is on the port: duplicate-address detection could only delay the address after a link-up.
+    ("net.ipv6.conf", "accept_dad", "0"),
+    ("net.ipv6.conf", "accept_ra", "0"),
+];
+
 /// Settings of every node, in the order of the nodes.
 pub(crate) fn settings(topology: &Topology) -> Vec<Settings> {
     let mut all: Vec<Settings> = topology
@@ -79,6 +91,9 @@ pub(crate) fn settings(topology: &Topology) -> Vec<Settings> {
         let (interface, address) = (external.interface.clone(), external.next_hop);
         settings.neighbours.push(Neighbour { interface, address });
     }
+    for controller in &topology.controllers {
+        add_controller(&mut all[controller.node.0 as usize], controller);
+    }
     for settings in &mut all {
         settings.addresses.sort_unstable();
         settings.addresses.dedup();
@@ -86,6 +101,18 @@ pub(crate) fn settings(topology: &Topology) -> Vec<Settings> {
         settings.neighbours.dedup();
     }
     all
+}
+
+/// The last hop to a controller at a port of the node: the subnet of the two is the kernel's own route.
+fn add_controller(settings: &mut Settings, controller: &Controller) {
+    let (Some(interface), Some(address)) = (&controller.interface, controller.port_address()) else { return };
+    let escaped = interface.replace('.', "/");
+    for (before, after, value) in PORT_SYSCTLS {
+        settings.sysctls.insert(format!("{before}.{escaped}.{after}"), value.to_string());
+    }
+    settings.addresses.push(Address { interface: interface.clone(), address });
+    let address = controller.address;
+    settings.neighbours.push(Neighbour { interface: interface.clone(), address });
 }
 
 fn loopback(address: IpAddr) -> Address {
