@@ -178,6 +178,11 @@ pub(crate) fn plan_text(plan: &rest::PlanDocument) -> String {
     for [from, to] in &plan.pairs_lost {
         text.push_str(&format!("  {from} would not reach {to} any more\n"));
     }
+    for host in &plan.short_of_controllers {
+        text.push_str(&format!(
+            "  {host} would reach fewer than two controllers, afterwards or between two steps\n"
+        ));
+    }
     text + &format!("plan {}", short(&plan.plan_hash))
 }
 

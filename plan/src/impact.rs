@@ -8,6 +8,9 @@ use ipnetwork::IpNetwork;
 use std::collections::BTreeSet;
 use topology::Topology;
 
+/// The guard of in-band management.
+pub const TOO_FEW_CONTROLLERS: &str = "too_few_controllers";
+
 /// What goes from one state to the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Impact {
@@ -127,7 +130,7 @@ pub fn guards(impact: &Impact, safety: &topology::Safety) -> Vec<Verdict> {
         verdict("every_prefix_gone", impact.behind_lost, impact.behind_before.saturating_sub(1)),
         verdict("every_node_gone", nodes, impact.nodes_before.saturating_sub(1)),
     ];
-    always.into_iter().chain(short.map(|short| verdict("too_few_controllers", short.len(), 0))).collect()
+    always.into_iter().chain(short.map(|short| verdict(TOO_FEW_CONTROLLERS, short.len(), 0))).collect()
 }
 
 #[cfg(test)]

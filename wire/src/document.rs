@@ -509,6 +509,7 @@ pub fn plan(
         plan_hash: steps::plan_hash(&running.digests, &wanted, &steps).to_string(),
         hosts,
         pairs_lost: impact.pairs_lost.iter().map(|(a, b)| [a.clone(), b.clone()]).collect(),
+        short_of_controllers: impact.short_of_controllers.clone().unwrap_or_default(),
         guards: guards.iter().map(guard).collect(),
         steps: steps.iter().map(step).collect(),
         proofs: Vec::new(),

@@ -733,6 +733,9 @@ pub struct PlanDocument {
     pub hosts: Vec<PlanHost>,
     /// Ordered pairs that cannot reach each other any more.
     pub pairs_lost: Vec<[String; 2]>,
+    /// Hosts that would have fewer than two controllers in reach, afterwards or between two steps, under in-band management.
+    #[serde(default)]
+    pub short_of_controllers: Vec<String>,
     /// Verdicts.
     pub guards: Vec<Guard>,
     /// Steps.

@@ -664,10 +664,17 @@ fn read_put(origin: u64, id: RequestId, request: ClientRequest) -> Result<Box<Pu
 fn refused(refusal: Refusal, impact: &plan::impact::Impact) -> ClientAnswer {
     match refusal {
         Refusal::Guard(guard) => {
-            let lost = impact.prefixes_lost.iter().chain(&impact.nodes_lost);
-            let named = lost.take(HOSTS_NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+            let list = |names: &mut dyn Iterator<Item = &String>| {
+                names.take(HOSTS_NAMED_MAX).cloned().collect::<Vec<_>>().join(", ")
+            };
+            let what = if guard.guard == plan::impact::TOO_FEW_CONTROLLERS {
+                let hosts = list(&mut impact.short_of_controllers.iter().flatten());
+                format!("fewer than two controllers would be in reach, then or between two steps, of {hosts}")
+            } else {
+                format!("going: {}", list(&mut impact.prefixes_lost.iter().chain(&impact.nodes_lost)))
+            };
             let detail = format!(
-                "{}: {}, the limit is {}; going: {named}; correct the file, or override the guard with a reason \
+                "{}: {}, the limit is {}; {what}; correct the file, or override the guard with a reason \
                  and the operator's key",
                 guard.guard, guard.value, guard.limit
             );

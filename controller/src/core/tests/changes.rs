@@ -97,6 +97,40 @@ fn a_broken_topology_is_answered_with_every_problem() {
 }
 
 #[test]
+fn a_change_that_takes_controllers_out_of_a_hosts_reach_is_refused_by_a_guard_that_names_it() {
+    let managed = |topology: &str| {
+        let controllers: String = (1..=3)
+            .zip(["a", "b", "c"])
+            .map(|(id, node)| format!("  - {{id: {id}, node: {node}, address: 10.250.0.{id}}}\n"))
+            .collect();
+        format!("{topology}\nmanagement: in_band\ncontrollers:\n{controllers}")
+    };
+    let mut cluster = running(3);
+    let leader = cluster.elect();
+    let id = cluster.put(leader, &managed(TRIANGLE));
+    assert_eq!(cluster.answer(id).code, "accepted");
+    cluster.until(30_000, "done", |cluster| cluster.state_of(2) == "done");
+    let cut: String = TRIANGLE
+        .lines()
+        .filter(|line| !(line.contains("endpoints") && line.contains("'c:")))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let id = cluster.put(leader, &managed(&cut));
+    let refused = cluster.answer(id);
+    assert_eq!(refused.code, "guard_refused", "{}", refused.detail);
+    let guard = refused.guard.unwrap();
+    assert_eq!((guard.guard.as_str(), guard.limit), ("too_few_controllers", 0));
+    assert!(refused.detail.contains("in reach, then or between two steps, of"), "{}", refused.detail);
+    let word = signed(&managed(&cut), &["too_few_controllers"], 3, "test");
+    let body = adjusted(&managed(&cut), |body| {
+        let ClientBody::PutTopology { overrides, .. } = body;
+        *overrides = Some(word);
+    });
+    let id = cluster.request(leader, body);
+    assert_eq!(cluster.answer(id).code, "accepted");
+}
+
+#[test]
 fn a_guard_refuses_and_only_the_operators_word_for_this_change_overrides_it() {
     let mut cluster = running(3);
     let leader = cluster.elect();
