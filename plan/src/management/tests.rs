@@ -4,6 +4,7 @@ use super::*;
 use crate::check::{Checked, State};
 use crate::failures::single_failures;
 use crate::incremental::Incremental;
+use crate::objects::RouteValue;
 use crate::program::{METRIC_BACKUP, METRIC_PRIMARY};
 use crate::spf::Cores;
 use crate::tests::fixture::{down, topology};
@@ -50,7 +51,8 @@ fn every_program_has_routes_to_all_controllers_with_backups_and_the_loopback_as_
                 objects.routes.iter().filter(|(key, _)| key.prefix == controller.prefix()).collect();
             assert_eq!(routes.is_empty(), own, "{}", program.host);
             let source = topology.node(topology.node_index(&program.host).unwrap()).loopbacks[0];
-            assert!(routes.iter().all(|(_, route)| route.preferred_source == Some(source)));
+            let has_source = |route: &RouteValue| matches!(route, RouteValue::Via { preferred_source, .. } if *preferred_source == Some(source));
+            assert!(routes.iter().all(|(_, route)| has_source(route)));
         }
     }
     let (program, _) = network.host("d").unwrap();
