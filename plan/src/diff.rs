@@ -244,7 +244,8 @@ pub fn rule_text(family: Family, rule: &Rule) -> String {
         Family::V6 => "IPv6",
     };
     let Rule { priority, incoming_interface, table } = rule;
-    format!("{family} rule {priority} from {incoming_interface} to table {table}")
+    let from = if incoming_interface.is_empty() { "everywhere" } else { incoming_interface };
+    format!("{family} rule {priority} from {from} to table {table}")
 }
 
 /// As ip-route(8) writes it: `End.X nh6 fe80::2 oif eth1`.

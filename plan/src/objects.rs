@@ -1,6 +1,9 @@
 //! A program as the set of kernel objects that it stands for: what an agent compares with its kernel.
 
-use crate::program::{Behaviour, DiscardKind, Encapsulation, Group, Member, Resilient, Rule, Vxlan};
+use crate::program::{
+    Behaviour, DiscardKind, Encapsulation, Group, Member, RULE_PRIORITY_SEGMENTS, Resilient, Rule,
+    TABLE_SEGMENTS, Vxlan,
+};
 use crate::{PrefixTable, Program};
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +35,7 @@ pub struct Objects {
     pub routes: BTreeMap<RouteKey, RouteValue>,
     /// Segment -> (interface that its route hangs on, what it does).
     pub local_segments: BTreeMap<Ipv6Addr, (String, Behaviour)>,
-    /// A rule of a program is one of each family.
+    /// A rule of a program is one of each family; with local segments there is one more, which leads to their table.
     pub rules: BTreeSet<(Family, Rule)>,
 }
 
@@ -171,6 +174,14 @@ impl Objects {
                 .collect(),
             ..Objects::default()
         };
+        if !program.local_segments.is_empty() {
+            let rule = Rule {
+                priority: RULE_PRIORITY_SEGMENTS,
+                incoming_interface: String::new(),
+                table: TABLE_SEGMENTS,
+            };
+            objects.rules.insert((Family::V6, rule));
+        }
         program.vxlans.iter().for_each(|vxlan| objects.add_vxlan(vxlan));
         objects
     }

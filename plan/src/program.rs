@@ -20,13 +20,14 @@ pub const TABLE_MAIN: u32 = 254;
 pub const NEXTHOP_IDS: RangeInclusive<u32> = 0x5B00_0000..=0x5B7F_FFFF;
 /// Nexthop object ids of groups: `0x5B800000` to `0x5BFFFFFF`.
 pub const GROUP_IDS: RangeInclusive<u32> = 0x5B80_0000..=0x5BFF_FFFF;
-/// Routing tables that are Ballast's alone: what stands in one without our protocol number is foreign, but nobody else
-/// has a reason to put it there.
-pub const OWN_TABLES: RangeInclusive<u32> = 91_000..=91_999;
+/// Routing tables that are Ballast's alone, for routes that rules lead to. So few that an agent can look into each.
+pub const OWN_TABLES: RangeInclusive<u32> = 91_000..=91_254;
+/// The table of local segments. A rule of its own, without an interface, leads to it where a host has segments.
+pub const TABLE_SEGMENTS: u32 = 91_255;
+/// Priority of that rule.
+pub const RULE_PRIORITY_SEGMENTS: u32 = 9_199;
 /// Priorities of rules that Ballast owns: after the table of local addresses (0), before the main table (32766).
 pub const RULE_PRIORITIES: RangeInclusive<u32> = 9_100..=9_199;
-/// Metric of a local segment's route; no other route of Ballast has it.
-pub const METRIC_SEGMENT: u32 = 90;
 /// Names of VXLAN links that Ballast makes begin so.
 pub const VXLAN_NAME_PREFIX: &str = "blx";
 /// Longest name of an interface, bytes (`IFNAMSIZ` - 1).
@@ -205,7 +206,7 @@ pub struct ClassRoute {
 pub struct Rule {
     /// In [`RULE_PRIORITIES`]; lower is looked at first.
     pub priority: u32,
-    /// Packets that came in by this interface ...
+    /// Packets that came in by this interface ... (Empty, only in the rule of [`TABLE_SEGMENTS`]: all packets.)
     pub incoming_interface: String,
     /// ... are looked up in this table first, one of [`OWN_TABLES`].
     pub table: u32,
@@ -218,7 +219,7 @@ pub struct Discard {
     pub table: u32,
     /// Destination.
     pub prefix: IpNetwork,
-    /// Route metric; not [`METRIC_SEGMENT`].
+    /// Route metric.
     pub metric: u32,
     /// How.
     pub kind: DiscardKind,
@@ -233,7 +234,7 @@ pub enum DiscardKind {
     Unreachable,
 }
 
-/// An SRv6 segment that is executed here (RFC 8986): a route to `segment`/128 in the main table.
+/// An SRv6 segment that is executed here (RFC 8986): a route to `segment`/128 in [`TABLE_SEGMENTS`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LocalSegment {
     /// The segment's address.

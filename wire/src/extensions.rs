@@ -7,8 +7,8 @@ use crate::program::PROGRAM;
 use crate::proto::agent::v1::{self as proto, local_segment};
 use plan::program::{
     Behaviour, Discard, DiscardKind, Encapsulation, INTERFACE_NAME_BYTES_MAX, Liveness, LocalSegment,
-    METRIC_SEGMENT, OWN_TABLES, RULE_PRIORITIES, Resilient, Rule, SEGMENTS_MAX, TABLE_MAIN,
-    VXLAN_NAME_PREFIX, Vxlan, VxlanForwarding, VxlanNeighbour,
+    OWN_TABLES, RULE_PRIORITIES, Resilient, Rule, SEGMENTS_MAX, TABLE_MAIN, VXLAN_NAME_PREFIX, Vxlan,
+    VxlanForwarding, VxlanNeighbour,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -24,14 +24,6 @@ pub(crate) fn check_table(table: u32) -> Result<(), DecodeError> {
         return Ok(());
     }
     Err(PROGRAM.bad(format!("table {table} is neither the main table nor one of Ballast's")))
-}
-
-/// The metric of local segments is theirs alone.
-pub(crate) fn check_metric(metric: u32) -> Result<(), DecodeError> {
-    if metric != METRIC_SEGMENT {
-        return Ok(());
-    }
-    Err(PROGRAM.bad(format!("metric {metric} is for local segments alone")))
 }
 
 pub(crate) fn write_liveness(liveness: &Liveness) -> proto::Liveness {
@@ -132,7 +124,6 @@ pub(crate) fn write_discard(discard: &Discard) -> proto::Discard {
 pub(crate) fn read_discard(discard: proto::Discard) -> Result<Discard, DecodeError> {
     let prefix = PROGRAM.prefix(&discard.address, discard.length, "a discard's prefix")?;
     check_table(discard.table)?;
-    check_metric(discard.metric)?;
     let kind = match discard.kind() {
         proto::DiscardKind::Blackhole => DiscardKind::Blackhole,
         proto::DiscardKind::Unreachable => DiscardKind::Unreachable,

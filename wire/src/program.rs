@@ -138,7 +138,6 @@ pub(crate) fn read_program(program: proto::Program) -> Result<Program, DecodeErr
 fn read_class_route(route: proto::ClassRoute) -> Result<ClassRoute, DecodeError> {
     let proto::ClassRoute { class, metric, table, group } = route;
     extensions::check_table(table)?;
-    extensions::check_metric(metric)?;
     Ok(ClassRoute { class: ClassId(class), metric, table, group })
 }
 

@@ -6,9 +6,7 @@ use plan::program::{
     LocalSegment, Member, Neighbour, Nexthop, Resilient, Rule, Settings, Vxlan, VxlanForwarding,
     VxlanNeighbour,
 };
-use plan::program::{
-    GROUP_IDS, METRIC_SEGMENT, NEXTHOP_IDS, OWN_TABLES, RULE_PRIORITIES, SEGMENTS_MAX, TABLE_MAIN,
-};
+use plan::program::{GROUP_IDS, NEXTHOP_IDS, OWN_TABLES, RULE_PRIORITIES, SEGMENTS_MAX, TABLE_MAIN};
 use plan::steps::Step;
 use plan::{Digest, PrefixTable, Program};
 use proptest::collection::{btree_map, btree_set, vec};
@@ -101,10 +99,6 @@ fn mac() -> impl Strategy<Value = [u8; 6]> {
     any::<[u8; 5]>().prop_map(|[a, b, c, d, e]| [2, a, b, c, d, e])
 }
 
-fn metric() -> impl Strategy<Value = u32> {
-    any::<u32>().prop_filter("for local segments alone", |metric| *metric != METRIC_SEGMENT)
-}
-
 fn table_of_routes() -> impl Strategy<Value = u32> {
     prop_oneof![Just(TABLE_MAIN), OWN_TABLES]
 }
@@ -173,7 +167,7 @@ fn vxlan() -> impl Strategy<Value = Vxlan> {
 fn extensions() -> impl Strategy<Value = Program> {
     let rules = btree_set((RULE_PRIORITIES, "[a-z]{1,8}", OWN_TABLES), 0..3);
     let kind = prop_oneof![Just(DiscardKind::Blackhole), Just(DiscardKind::Unreachable)];
-    let discards = btree_map((table_of_routes(), prefix(), metric()), kind, 0..3);
+    let discards = btree_map((table_of_routes(), prefix(), any::<u32>()), kind, 0..3);
     let [locals, vxlans] = [0..3, 0..3];
     (rules, discards, vec(local_segment(), locals), vec(vxlan(), vxlans)).prop_map(
         |(rules, discards, mut local_segments, mut vxlans)| {
@@ -197,7 +191,7 @@ fn extensions() -> impl Strategy<Value = Program> {
 }
 
 fn program() -> impl Strategy<Value = Program> {
-    let key = (any::<u32>(), metric(), table_of_routes());
+    let key = (any::<u32>(), any::<u32>(), table_of_routes());
     let routes = btree_map(key, any::<u32>(), 0..4);
     let v4 = option::of(any::<u32>().prop_map(Ipv4Addr::from_bits));
     let (nexthops, groups) = (vec(nexthop(), 0..4), vec(group(), 0..3));
