@@ -35,11 +35,17 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn carry_out(&mut self, ops: &[Op]) -> Result<(), String> {
-        // Numbers of interfaces are looked up now: one that was made anew has another.
-        let links = read::links(self.socket)?;
-        let index = |name: &str| links.get(name).map(|link| link.index);
+        // Numbers of interfaces are looked up now, where one is needed: one that was made anew has another.
+        let mut links = None;
         for (at, op) in ops.iter().enumerate() {
-            match message::act(op, index) {
+            let act = message::act(op, |name| {
+                let links = links.get_or_insert_with(|| read::links(self.socket));
+                links.as_ref().ok()?.get(name).map(|link| link.index)
+            });
+            if let Some(Err(why)) = links {
+                return Err(why);
+            }
+            match act {
                 Ok(Act::Send(request)) => {
                     self.bytes += request.bytes();
                     self.batch.push((at, request));

@@ -1,5 +1,6 @@
 //! One operation to the bytes of one netlink message.
 
+use super::attribute::append;
 use super::nexthop;
 use crate::core::kernel::{Op, OpError, PROTOCOL};
 use ipnetwork::IpNetwork;
@@ -12,15 +13,15 @@ use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use netlink_packet_route::route::{
-    RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
-};
+use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use plan::objects::{RouteKey, RouteValue};
 use plan::program::DiscardKind;
 use std::net::IpAddr;
 
 const HEADER_BYTES: usize = 16;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 
 /// A message without its sequence number.
 pub(super) struct Request {
@@ -37,8 +38,8 @@ impl Request {
         Request { kind: message.message_type(), flags: NLM_F_REQUEST | flags, body }
     }
 
-    /// A message about a nexthop object.
-    pub(super) fn nexthop(kind: u16, body: Vec<u8>, flags: u16) -> Request {
+    /// A message whose body was written by hand.
+    pub(super) fn by_hand(kind: u16, body: Vec<u8>, flags: u16) -> Request {
         Request { kind, flags: NLM_F_REQUEST | flags, body }
     }
 
@@ -69,8 +70,8 @@ pub(super) enum Act<'a> {
 }
 
 /// What carries an operation out; `index` finds an interface's number.
-pub(super) fn act(op: &Op, index: impl Fn(&str) -> Option<u32>) -> Result<Act<'_>, OpError> {
-    let on = |interface: &str| {
+pub(super) fn act(op: &Op, mut index: impl FnMut(&str) -> Option<u32>) -> Result<Act<'_>, OpError> {
+    let mut on = |interface: &str| {
         let text = || format!("there is no interface {interface}");
         index(interface).ok_or_else(|| OpError { errno: 0, text: text() })
     };
@@ -97,18 +98,17 @@ pub(super) fn act(op: &Op, index: impl Fn(&str) -> Option<u32>) -> Result<Act<'_
         }
         Op::PutNexthop { replace, id, value } => {
             let body = nexthop::single(*id, on(&value.interface)?, value);
-            Request::nexthop(nexthop::RTM_NEWNEXTHOP, body, create(*replace))
+            Request::by_hand(nexthop::RTM_NEWNEXTHOP, body, create(*replace))
         }
         Op::PutGroup { replace, id, value } => {
             let body = nexthop::group(*id, value);
-            Request::nexthop(nexthop::RTM_NEWNEXTHOP, body, create(*replace))
+            Request::by_hand(nexthop::RTM_NEWNEXTHOP, body, create(*replace))
         }
-        Op::DelNexthop { id } => Request::nexthop(nexthop::RTM_DELNEXTHOP, nexthop::removal(*id), 0),
+        Op::DelNexthop { id } => Request::by_hand(nexthop::RTM_DELNEXTHOP, nexthop::removal(*id), 0),
         Op::PutRoute { replace, key, value } => {
-            let message = RouteNetlinkMessage::NewRoute(route(key, Some(value)));
-            Request::route(&message, create(*replace))
+            Request::by_hand(RTM_NEWROUTE, route(key, Some(value)), create(*replace))
         }
-        Op::DelRoute { key } => Request::route(&RouteNetlinkMessage::DelRoute(route(key, None)), 0),
+        Op::DelRoute { key } => Request::by_hand(RTM_DELROUTE, route(key, None), 0),
     }))
 }
 
@@ -159,33 +159,54 @@ fn neighbour(index: u32, address: IpAddr) -> NeighbourMessage {
     message
 }
 
-/// The protocol number stands in removals too: they never hit a route of another owner.
-fn route(key: &RouteKey, value: Option<&RouteValue>) -> RouteMessage {
+/// `struct rtmsg` and `RTA_*` (`linux/rtnetlink.h`), by hand: a program may have a million of these. The protocol number stands
+/// in removals too: they never hit a route of another owner.
+fn route(key: &RouteKey, value: Option<&RouteValue>) -> Vec<u8> {
+    const RTN_UNICAST: u8 = 1;
+    const RTN_BLACKHOLE: u8 = 6;
+    const RTN_UNREACHABLE: u8 = 7;
+    /// `RTA_DST`, and its kin below.
+    const DESTINATION: u16 = 1;
+    const PRIORITY: u16 = 6;
+    const PREFERRED_SOURCE: u16 = 7;
+    const METRICS: u16 = 8;
+    const TABLE: u16 = 15;
+    const NEXTHOP_ID: u16 = 30;
+    /// In `RTA_METRICS` (`RTAX_MTU`).
+    const MTU: u16 = 2;
+    /// The longest one: IPv6 with everything.
+    const BYTES_MAX: usize = 96;
     let prefix = key.prefix;
-    let mut message = RouteMessage::default();
-    message.header.address_family = family(prefix.ip());
-    message.header.destination_prefix_length = prefix.prefix();
-    message.header.table = u8::try_from(key.table).unwrap_or(0);
-    message.header.protocol = RouteProtocol::Other(PROTOCOL);
-    message.header.scope = RouteScope::Universe;
-    // A removal of any type.
-    message.header.kind = if value.is_some() { RouteType::Unicast } else { RouteType::Unspec };
-    message.attributes.push(RouteAttribute::Destination(prefix.ip().into()));
-    message.attributes.push(RouteAttribute::Priority(key.metric));
-    message.attributes.push(RouteAttribute::Table(key.table));
-    match value {
-        None => {}
-        Some(RouteValue::Discard(DiscardKind::Blackhole)) => message.header.kind = RouteType::BlackHole,
-        Some(RouteValue::Discard(DiscardKind::Unreachable)) => message.header.kind = RouteType::Unreachable,
-        Some(RouteValue::Via { group, preferred_source, mtu_bytes }) => {
-            message.attributes.push(RouteAttribute::NhId(*group));
-            if let Some(source) = preferred_source {
-                message.attributes.push(RouteAttribute::PrefSource((*source).into()));
-            }
-            if let Some(bytes) = mtu_bytes {
-                message.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(bytes.get())]));
-            }
+    let kind = match value {
+        // A removal of any type.
+        None => 0,
+        Some(RouteValue::Via { .. }) => RTN_UNICAST,
+        Some(RouteValue::Discard(DiscardKind::Blackhole)) => RTN_BLACKHOLE,
+        Some(RouteValue::Discard(DiscardKind::Unreachable)) => RTN_UNREACHABLE,
+    };
+    let mut body = Vec::with_capacity(BYTES_MAX);
+    let table = u8::try_from(key.table).unwrap_or(0);
+    body.extend([u8::from(family(prefix.ip())), prefix.prefix(), 0, 0, table, PROTOCOL, 0, kind, 0, 0, 0, 0]);
+    append_ip(&mut body, DESTINATION, prefix.ip());
+    append(&mut body, PRIORITY, &key.metric.to_ne_bytes());
+    append(&mut body, TABLE, &key.table.to_ne_bytes());
+    if let Some(RouteValue::Via { group, preferred_source, mtu_bytes }) = value {
+        append(&mut body, NEXTHOP_ID, &group.to_ne_bytes());
+        if let Some(source) = preferred_source {
+            append_ip(&mut body, PREFERRED_SOURCE, *source);
+        }
+        if let Some(bytes) = mtu_bytes {
+            let mut metrics = Vec::new();
+            append(&mut metrics, MTU, &bytes.get().to_ne_bytes());
+            append(&mut body, METRICS, &metrics);
         }
     }
-    message
+    body
+}
+
+fn append_ip(body: &mut Vec<u8>, kind: u16, address: IpAddr) {
+    match address {
+        IpAddr::V4(v4) => append(body, kind, &v4.octets()),
+        IpAddr::V6(v6) => append(body, kind, &v6.octets()),
+    }
 }

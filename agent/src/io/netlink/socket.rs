@@ -35,6 +35,9 @@ pub(super) struct RequestSocket {
     sequence: u32,
     /// Answers received: the watchdog's evidence that the kernel answers.
     steps: Arc<AtomicU64>,
+    /// What is sent and what is received, used again and again.
+    outgoing: Vec<u8>,
+    incoming: Vec<u8>,
 }
 
 impl RequestSocket {
@@ -48,7 +51,14 @@ impl RequestSocket {
         setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BYTES)?;
         setsockopt(&socket, sockopt::SndBufForce, &SOCKET_BYTES)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_SECONDS_MAX))?;
-        Ok(RequestSocket { socket, port, sequence: 0, steps: Arc::default() })
+        Ok(RequestSocket {
+            socket,
+            port,
+            sequence: 0,
+            steps: Arc::default(),
+            outgoing: Vec::new(),
+            incoming: Vec::with_capacity(RECEIVE_BYTES),
+        })
     }
 
     /// The socket's own address: events that its requests cause carry it.
@@ -65,21 +75,21 @@ impl RequestSocket {
         let Some(last) = batch.len().checked_sub(1) else { return Ok(BTreeMap::new()) };
         self.drain()?;
         let first = self.sequence.wrapping_add(1);
-        let mut bytes = Vec::with_capacity(batch.iter().map(Request::bytes).sum());
+        self.outgoing.clear();
         for (at, request) in batch.iter().enumerate() {
             self.sequence = self.sequence.wrapping_add(1);
             let ack = if at == last { NLM_F_ACK } else { 0 };
-            request.append(&mut bytes, self.sequence, ack);
+            request.append(&mut self.outgoing, self.sequence, ack);
         }
-        let sent = self.socket.send(&bytes, 0)?;
-        if sent != bytes.len() {
+        let sent = self.socket.send(&self.outgoing, 0)?;
+        if sent != self.outgoing.len() {
             return Err(io::Error::other("the kernel took only a part of a batch"));
         }
         let mut refusals = BTreeMap::new();
         let mut answered = false;
         while !answered {
-            let buffer = self.receive()?;
-            for message in messages(&buffer) {
+            self.receive()?;
+            for message in messages(&self.incoming) {
                 let at = message.sequence.wrapping_sub(first) as usize;
                 if message.kind != NLMSG_ERROR || at > last {
                     continue;
@@ -113,13 +123,13 @@ impl RequestSocket {
     fn dump_once(&mut self, request: &Request, each: &mut impl FnMut(u16, &[u8])) -> io::Result<bool> {
         self.drain()?;
         self.sequence = self.sequence.wrapping_add(1);
-        let mut bytes = Vec::new();
-        request.append(&mut bytes, self.sequence, NLM_F_DUMP);
-        self.socket.send(&bytes, 0)?;
+        self.outgoing.clear();
+        request.append(&mut self.outgoing, self.sequence, NLM_F_DUMP);
+        self.socket.send(&self.outgoing, 0)?;
         let mut whole = true;
         loop {
-            let buffer = self.receive()?;
-            for Message { kind, flags, sequence, body, .. } in messages(&buffer) {
+            self.receive()?;
+            for Message { kind, flags, sequence, body, .. } in messages(&self.incoming) {
                 if sequence != self.sequence {
                     continue;
                 }
@@ -137,27 +147,27 @@ impl RequestSocket {
         }
     }
 
-    fn receive(&self) -> io::Result<Vec<u8>> {
-        let mut buffer = Vec::with_capacity(RECEIVE_BYTES);
+    /// Waits for the kernel's next words and leaves them in `incoming`.
+    fn receive(&mut self) -> io::Result<()> {
         loop {
-            match self.socket.recv(&mut buffer, 0) {
+            self.incoming.clear();
+            match self.socket.recv(&mut self.incoming, 0) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
                 Ok(_) => {
                     self.steps.fetch_add(1, Ordering::Relaxed);
-                    return Ok(buffer);
+                    return Ok(());
                 }
             }
         }
     }
 
     /// Throws away what an earlier, broken-off exchange left behind.
-    fn drain(&self) -> io::Result<()> {
+    fn drain(&mut self) -> io::Result<()> {
         const DONT_WAIT: i32 = 0x40;
-        let mut buffer = Vec::with_capacity(RECEIVE_BYTES);
         loop {
-            buffer.clear();
-            match self.socket.recv(&mut buffer, DONT_WAIT) {
+            self.incoming.clear();
+            match self.socket.recv(&mut self.incoming, DONT_WAIT) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
