@@ -1,12 +1,17 @@
 //! `ballast-agent`: runs on a host, or asks the one that runs there.
 
+mod words;
+
 use agent::core::Config;
 use agent::core::config::Warning;
-use agent::io::{local, lock, netns, notify::Manager, preflight, privilege, runtime, store::Store};
+use agent::io::local::{self, Request};
+use agent::io::{lock, netns, notify::Manager, preflight, privilege, runtime, store::Store};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnetwork::IpNetwork;
 use serde_json::{Value, json};
 use std::io::IsTerminal;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::warn;
@@ -29,6 +34,18 @@ enum Command {
     Dump(AskArguments),
     /// What else on this host meddles with routes or drops forwarded packets, and the setting to change.
     Preflight(PreflightArguments),
+    /// All about one destination: what the program says and since when, what the kernel does with a packet now, what is missing.
+    Why(WhyArguments),
+    /// Stay on the program in force, also over restarts: newer ones are refused.
+    Pin(ActArguments),
+    /// Take what the controllers assign again.
+    Unpin(ActArguments),
+    /// Go back to the confirmed program (or, from it, to the one before) and stay there.
+    Rollback(ActArguments),
+    /// Write nothing to the kernel any more.
+    Freeze(ActArguments),
+    /// Write again: the kernel is brought to the program in force.
+    Unfreeze(ActArguments),
 }
 
 #[derive(Debug, Args)]
@@ -54,7 +71,10 @@ struct RunArguments {
     /// Folder of the ledger.
     #[arg(long, default_value = "/var/lib/ballast-agent")]
     state: PathBuf,
-    /// Local socket for `status` and `dump`.
+    /// Routes that a program may have without the operator's signed word.
+    #[arg(long, default_value_t = agent::core::guard::MAX_ROUTES_DEFAULT)]
+    max_routes: u64,
+    /// Local socket for the commands on this host.
     #[arg(long, default_value = "/run/ballast-agent/agent.sock")]
     socket: PathBuf,
     /// Network namespace to run in: a name as ip-netns(8) knows it, or a path.
@@ -88,12 +108,32 @@ struct PreflightArguments {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct WhyArguments {
+    /// An address or a prefix.
+    #[arg(value_parser = agent::core::destination)]
+    prefix: IpNetwork,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+#[derive(Debug, Args)]
+struct ActArguments {
+    /// Why, for whoever finds the host so.
+    #[arg(long, default_value = "")]
+    reason: String,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
     Text,
     Json,
 }
 
+/// The answer is no.
+const EXIT_NO: u8 = 1;
 /// The agent does not run, or does not answer.
 const EXIT_NOT_REACHABLE: u8 = 5;
 
@@ -106,12 +146,21 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Command::Status(arguments) => ask(&arguments, "status"),
-        Command::Dump(arguments) => ask(&arguments, "dump"),
+        Command::Status(arguments) => ask(&arguments, &Request::of("status")),
+        Command::Dump(arguments) => ask(&arguments, &Request::of("dump")),
+        Command::Why(arguments) => {
+            let prefix = arguments.prefix.to_string();
+            ask(&arguments.ask, &Request { prefix, ..Request::of("why") })
+        }
+        Command::Pin(arguments) => act(&arguments, "pin"),
+        Command::Unpin(arguments) => act(&arguments, "unpin"),
+        Command::Rollback(arguments) => act(&arguments, "rollback"),
+        Command::Freeze(arguments) => act(&arguments, "freeze"),
+        Command::Unfreeze(arguments) => act(&arguments, "unfreeze"),
         Command::Preflight(arguments) => {
             let warnings = preflight::check(&arguments.root);
             let document = json!({"schema": "ballast.preflight/v1", "warnings": warnings});
-            print(&if arguments.json { pretty(&document) } else { warnings_table(&document) });
+            print(&if arguments.json { words::pretty(&document) } else { words::warnings(&document) });
             ExitCode::SUCCESS
         }
     }
@@ -138,7 +187,14 @@ fn run(arguments: &RunArguments) -> Result<()> {
         .with_context(|| format!("{} does not fit {}", arguments.key.display(), arguments.cert.display()))?;
     let operator_key = arguments.operator_key_pub.as_deref().map(read_operator_key).transpose()?;
     let store = Store::new(&arguments.state);
-    let config = Config { host: arguments.host.clone(), operator_key, warnings, ..Config::default() };
+    let config = Config {
+        host: arguments.host.clone(),
+        operator_key,
+        routes_max: arguments.max_routes,
+        controllers: addresses_of(&arguments.controllers),
+        warnings,
+        ..Config::default()
+    };
     let settings = runtime::Settings {
         config,
         lock,
@@ -151,6 +207,22 @@ fn run(arguments: &RunArguments) -> Result<()> {
     // One thread for everything that waits; the kernel and the ledger have their own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(runtime::run(settings))
+}
+
+/// Addresses of the controllers; those given by name are not among them.
+fn addresses_of(controllers: &[String]) -> Vec<IpAddr> {
+    let address = |controller: &String| {
+        let host = controller.rsplit_once(':').map_or(controller.as_str(), |(host, _)| host);
+        let found = host.trim_matches(['[', ']']).parse().ok();
+        if found.is_none() {
+            tracing::warn!(%controller, "a controller given by name: the guard of its route needs its address");
+        }
+        found
+    };
+    let mut addresses: Vec<IpAddr> = controllers.iter().filter_map(address).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
 }
 
 fn log_to_standard_error(format: LogFormat) {
@@ -176,7 +248,8 @@ fn read_operator_key(path: &Path) -> Result<[u8; 32]> {
         .ok_or_else(|| anyhow!("{}: the operator's public key is 64 hexadecimal digits", path.display()))
 }
 
-fn ask(arguments: &AskArguments, request: &str) -> ExitCode {
+/// Asks the running agent and prints its answer.
+fn ask(arguments: &AskArguments, request: &Request) -> ExitCode {
     let socket = arguments.socket.display();
     let line = match local::ask(&arguments.socket, request) {
         Ok(line) => line,
@@ -185,82 +258,28 @@ fn ask(arguments: &AskArguments, request: &str) -> ExitCode {
             return ExitCode::from(EXIT_NOT_REACHABLE);
         }
     };
-    match serde_json::from_str::<Value>(&line) {
-        Ok(document) if document.get("error").is_none() => {
-            let text = if arguments.json || request == "dump" { pretty(&document) } else { table(&document) };
-            print(&text);
-            ExitCode::SUCCESS
-        }
+    let document = match serde_json::from_str::<Value>(&line) {
+        Ok(document) if document.get("error").is_none() => document,
         _ => {
             eprintln!("the agent at {socket} answered: {}", line.trim());
-            ExitCode::from(EXIT_NOT_REACHABLE)
+            return ExitCode::from(EXIT_NOT_REACHABLE);
         }
-    }
+    };
+    print(&if arguments.json { words::pretty(&document) } else { words::human(&request.verb, &document) });
+    // Only a command can be refused.
+    ExitCode::from(if document["ok"] == false { EXIT_NO } else { 0 })
+}
+
+/// A command that changes something, by this session's user.
+fn act(arguments: &ActArguments, verb: &str) -> ExitCode {
+    // Who became root by sudo is named; the socket's other end knows who it is in any case.
+    let by = ["SUDO_USER", "USER"].into_iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
+    let request =
+        Request { verb: verb.to_string(), reason: arguments.reason.clone(), by, ..Request::default() };
+    ask(&arguments.ask, &request)
 }
 
 #[allow(clippy::print_stdout, reason = "the answer is this command's output")]
 fn print(text: &str) {
     println!("{text}");
-}
-
-fn pretty(document: &Value) -> String {
-    serde_json::to_string_pretty(document).unwrap_or_default()
-}
-
-/// The status for a person: what is in force, whether the kernel holds it, what is missing and why.
-fn table(status: &Value) -> String {
-    let word = |key: &str| match &status[key] {
-        Value::Null => "none".to_string(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let short = |key: &str| word(key).chars().take(12).collect::<String>();
-    let whole = status["digest"] == status["effective_digest"];
-    let mut lines = vec![
-        format!("host         {}", word("host")),
-        format!(
-            "program      generation {} revision {} digest {}",
-            word("generation"),
-            word("revision"),
-            short("digest")
-        ),
-        format!("kernel       {}", if whole { "holds all of it" } else { "differs, see below" }),
-        format!("confirmed    {}", word("confirmed")),
-        format!(
-            "controller   {}",
-            if status["connected"] == true { word("controller") } else { "none connected".into() }
-        ),
-        format!(
-            "objects      {} installed, {} pending, {} refused",
-            status["objects"]["installed"], status["objects"]["pending"], status["objects"]["refused"]
-        ),
-        format!(
-            "last look    {} ms ago, {} writes since the agent started",
-            word("applied_age_ms"),
-            word("writes_total")
-        ),
-    ];
-    for kind in ["refused", "pending"] {
-        for waiting in status[kind].as_array().into_iter().flatten() {
-            let text = |key: &str| waiting[key].as_str().unwrap_or_default().to_string();
-            lines.push(format!("{kind:<12} {}: {}", text("object"), text("reason")));
-        }
-    }
-    let warned = status["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty());
-    lines.extend(warned.then(|| warnings_table(status)));
-    lines.join("\n")
-}
-
-/// Warnings for a person: what it is, what it does, what to change.
-fn warnings_table(document: &Value) -> String {
-    let warnings = document["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let text = |warning: &Value, key: &str| warning[key].as_str().unwrap_or_default().to_string();
-    let line = |warning: &Value| {
-        let [name, words, setting] = ["name", "text", "setting"].map(|key| text(warning, key));
-        format!("warning      {name}: {words}\n  to change  {setting}")
-    };
-    match warnings {
-        [] => "nothing on this host gets into the way of Ballast's routes".to_string(),
-        some => some.iter().map(line).collect::<Vec<_>>().join("\n"),
-    }
 }

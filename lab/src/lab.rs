@@ -493,6 +493,8 @@ impl Lab {
     pub fn reboot(&mut self, host: &str, binaries: &Binaries) -> Result<()> {
         let slot = self.record.host(host)?.clone();
         process::kill_now(&slot.agent.into_iter().collect::<Vec<_>>())?;
+        // The runtime folder is empty after a reboot: nothing says that an agent ran before.
+        let _ = std::fs::remove_file(self.socket(host).with_extension("up"));
         let mut interfaces = self.interfaces(host);
         interfaces.push(MANAGEMENT_INTERFACE.to_string());
         for interface in interfaces.iter().map(String::as_str).chain(["lo"]) {

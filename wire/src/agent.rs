@@ -26,6 +26,8 @@ pub struct Held {
     /// Digest of program and overlay as read back from the kernel; equal to `digest` when the kernel holds
     /// the program and nothing is missing.
     pub effective_digest: Digest,
+    /// On trial: without a round trip to a controller under it, the host goes back to the program before.
+    pub unconfirmed: bool,
 }
 
 /// Agent to controller.
@@ -73,6 +75,10 @@ pub struct Beat {
     pub pinned: bool,
     /// Frozen by a local command.
     pub frozen: bool,
+    /// Grows with every program that comes in force; [`ToAgent::Pulse`] names the highest one that was read.
+    pub probe: u64,
+    /// Who pinned or froze the host, why and since when; empty when nobody did.
+    pub hold: String,
 }
 
 /// One interface as its host sees it.
@@ -114,6 +120,8 @@ pub struct Ack {
     pub failures: Vec<ObjectFailure>,
     /// Object messages sent to the kernel for this offer.
     pub writes: u64,
+    /// The program is in force, on trial; the answer is given again when it is confirmed.
+    pub unconfirmed: bool,
 }
 
 /// What came of an offer.
@@ -148,6 +156,21 @@ pub enum Outcome {
     Failed,
     /// The offer left the table out and the agent does not hold it.
     NeedTable,
+    /// The host was pinned by a local command and stays on what it runs.
+    Pinned {
+        /// By whom, why, since when.
+        detail: String,
+    },
+    /// The host was frozen by a local command: its agent writes nothing.
+    Frozen {
+        /// By whom, why, since when.
+        detail: String,
+    },
+    /// The program was in force, and the host went back to the one before by itself.
+    Reverted {
+        /// Why.
+        detail: String,
+    },
 }
 
 /// One object that is not installed.
@@ -177,6 +200,8 @@ pub enum ToAgent {
     Pulse {
         /// What this host is assigned.
         assigned: Option<(Generation, Digest)>,
+        /// The highest [`Beat::probe`] that was read in this session; 0: none.
+        echo: u64,
     },
 }
 
@@ -201,6 +226,30 @@ pub struct Offer {
     pub allowed_removals: u64,
     /// The operator's signed word for a refused change.
     pub overrides: Option<Override>,
+    /// With `unconfirmed`: the time for the round trip once the program is in force, in milliseconds.
+    pub confirm_within_ms: u32,
+    /// Where it comes from, for people on the host.
+    pub origin: Origin,
+}
+
+/// Where a program comes from, for people. Takes no part in any digest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The change that released it; 0: not known.
+    pub change: u64,
+    /// The topology's files with the number of lines before each, sorted by that.
+    pub files: Vec<(String, u32)>,
+    /// Line of each class of the prefix table, in its order, counted over all files; 0: not known. Empty: of none.
+    pub lines: Vec<u32>,
+}
+
+impl Origin {
+    /// File and line, from 1, of the table's class at this place.
+    pub fn place(&self, class: usize) -> Option<(&str, u32)> {
+        let line = self.lines.get(class).copied().filter(|line| *line > 0)?;
+        let (name, before) = self.files.iter().rev().find(|(_, before)| *before < line)?;
+        Some((name, line - before))
+    }
 }
 
 const UP: Format = Format("agent message");
@@ -273,6 +322,8 @@ impl From<&ToController> for proto::ToController {
                 applied_age_ms: beat.applied_age_ms,
                 pinned: beat.pinned,
                 frozen: beat.frozen,
+                probe: beat.probe,
+                hold: beat.hold.clone(),
             }),
             ToController::Ack(ack) => Body::Ack(write_ack(ack)),
             ToController::Links(links) => {
@@ -310,6 +361,8 @@ impl TryFrom<proto::ToController> for ToController {
                     applied_age_ms: beat.applied_age_ms,
                     pinned: beat.pinned,
                     frozen: beat.frozen,
+                    probe: beat.probe,
+                    hold: beat.hold,
                 })
             }
             Body::Ack(ack) => ToController::Ack(read_ack(ack)?),
@@ -325,6 +378,7 @@ fn held(held: &Held) -> proto::Held {
         digest: held.digest.0.to_vec(),
         table_digest: held.table_digest.0.to_vec(),
         effective_digest: held.effective_digest.0.to_vec(),
+        unconfirmed: held.unconfirmed,
     }
 }
 
@@ -335,6 +389,7 @@ fn read_held(held: proto::Held) -> Result<Held, DecodeError> {
         digest: UP.digest(&held.digest, "held.digest")?,
         table_digest: UP.digest(&held.table_digest, "held.table_digest")?,
         effective_digest: UP.digest(&held.effective_digest, "held.effective_digest")?,
+        unconfirmed: held.unconfirmed,
     })
 }
 
@@ -354,6 +409,7 @@ fn write_ack(ack: &Ack) -> proto::Ack {
         digest: ack.digest.0.to_vec(),
         effective_digest: ack.effective_digest.map(|digest| digest.0.to_vec()).unwrap_or_default(),
         writes: ack.writes,
+        unconfirmed: ack.unconfirmed,
         ..proto::Ack::default()
     };
     for ObjectFailure { object, reason, pending } in &ack.failures {
@@ -378,6 +434,18 @@ fn write_ack(ack: &Ack) -> proto::Ack {
         }
         Outcome::Failed => proto::Outcome::Failed,
         Outcome::NeedTable => proto::Outcome::NeedTable,
+        Outcome::Pinned { detail } => {
+            message.detail = detail.clone();
+            proto::Outcome::Pinned
+        }
+        Outcome::Frozen { detail } => {
+            message.detail = detail.clone();
+            proto::Outcome::Frozen
+        }
+        Outcome::Reverted { detail } => {
+            message.detail = detail.clone();
+            proto::Outcome::Reverted
+        }
     };
     message.outcome = outcome.into();
     message
@@ -400,6 +468,9 @@ fn read_ack(ack: proto::Ack) -> Result<Ack, DecodeError> {
         proto::Outcome::Unsupported => Outcome::Unsupported { detail: ack.detail },
         proto::Outcome::Failed => Outcome::Failed,
         proto::Outcome::NeedTable => Outcome::NeedTable,
+        proto::Outcome::Pinned => Outcome::Pinned { detail: ack.detail },
+        proto::Outcome::Frozen => Outcome::Frozen { detail: ack.detail },
+        proto::Outcome::Reverted => Outcome::Reverted { detail: ack.detail },
     };
     let failure = |failure: proto::ObjectFailure| {
         let proto::ObjectFailure { object, reason, pending } = failure;
@@ -412,6 +483,7 @@ fn read_ack(ack: proto::Ack) -> Result<Ack, DecodeError> {
         effective_digest: UP.optional_digest(&ack.effective_digest, "ack.effective_digest")?,
         failures: ack.failures.into_iter().map(failure).collect(),
         writes: ack.writes,
+        unconfirmed: ack.unconfirmed,
     })
 }
 
@@ -425,9 +497,10 @@ impl From<&ToAgent> for proto::ToAgent {
                 beat_ms: *beat_ms,
             }),
             ToAgent::Offer(offer) => Body::Offer(write_offer(offer)),
-            ToAgent::Pulse { assigned } => Body::Pulse(proto::Pulse {
+            ToAgent::Pulse { assigned, echo } => Body::Pulse(proto::Pulse {
                 generation: assigned.and_then(|(assigned, _)| generation(assigned)),
                 digest: assigned.map(|(_, digest)| digest.0.to_vec()).unwrap_or_default(),
+                echo: *echo,
             }),
         };
         proto::ToAgent { body: Some(body) }
@@ -453,7 +526,7 @@ impl TryFrom<proto::ToAgent> for ToAgent {
                         DOWN.digest(&pulse.digest, "pulse.digest")?,
                     )),
                 };
-                ToAgent::Pulse { assigned }
+                ToAgent::Pulse { assigned, echo: pulse.echo }
             }
         })
     }
@@ -478,6 +551,7 @@ pub fn read_to_agent(message: proto::ToAgent) -> Result<ToAgent, (DecodeError, O
                 effective_digest: None,
                 failures: Vec::new(),
                 writes: 0,
+                unconfirmed: false,
             }))
         });
         (why, ack)
@@ -495,7 +569,27 @@ fn write_offer(offer: &Offer) -> proto::Offer {
         unconfirmed: offer.unconfirmed,
         allowed_removals: offer.allowed_removals,
         r#override: offer.overrides.as_ref().map(write_override),
+        confirm_within_ms: offer.confirm_within_ms,
+        origin: write_origin(&offer.origin),
     }
+}
+
+/// Nothing for an origin that says nothing.
+pub(crate) fn write_origin(origin: &Origin) -> Option<proto::Origin> {
+    let file =
+        |(name, before): &(String, u32)| proto::SourceFile { name: name.clone(), lines_before: *before };
+    (*origin != Origin::default()).then(|| proto::Origin {
+        change: origin.change,
+        files: origin.files.iter().map(file).collect(),
+        lines: origin.lines.clone(),
+    })
+}
+
+pub(crate) fn read_origin(format: Format, origin: Option<proto::Origin>) -> Result<Origin, DecodeError> {
+    let Some(origin) = origin else { return Ok(Origin::default()) };
+    format.rising(origin.files.iter().map(|file| file.lines_before), "the origin's files")?;
+    let files = origin.files.into_iter().map(|file| (file.name, file.lines_before)).collect();
+    Ok(Origin { change: origin.change, files, lines: origin.lines })
 }
 
 fn read_offer(offer: proto::Offer) -> Result<Offer, DecodeError> {
@@ -509,6 +603,8 @@ fn read_offer(offer: proto::Offer) -> Result<Offer, DecodeError> {
         unconfirmed: offer.unconfirmed,
         allowed_removals: offer.allowed_removals,
         overrides: offer.r#override.map(|word| read_override(DOWN, word)).transpose()?,
+        confirm_within_ms: offer.confirm_within_ms,
+        origin: read_origin(DOWN, offer.origin)?,
     })
 }
 

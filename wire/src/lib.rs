@@ -16,6 +16,7 @@ pub mod peer;
 mod program;
 pub mod rest;
 pub mod snapshot;
+pub mod time;
 
 pub use generation::Generation;
 

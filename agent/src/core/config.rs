@@ -1,5 +1,7 @@
 //! What the shell tells an agent before its life begins.
 
+use std::net::IpAddr;
+
 /// Settings of one agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -9,6 +11,10 @@ pub struct Config {
     pub version: String,
     /// The operator's Ed25519 public key; without one no override is accepted.
     pub operator_key: Option<[u8; 32]>,
+    /// Routes that a program may have without the operator's word.
+    pub routes_max: u64,
+    /// Addresses of the controllers; no program moves the way to them.
+    pub controllers: Vec<IpAddr>,
     /// Between two beats, until a controller wants another, in milliseconds.
     pub beat_ms: u64,
     /// Between two full audits of the kernel, in milliseconds.
@@ -36,6 +42,8 @@ impl Default for Config {
             host: String::new(),
             version: env!("CARGO_PKG_VERSION").to_string(),
             operator_key: None,
+            routes_max: crate::core::guard::MAX_ROUTES_DEFAULT,
+            controllers: Vec::new(),
             beat_ms: 500,
             audit_ms: 60_000,
             audit_ms_min: 50,

@@ -1,7 +1,11 @@
 //! All inputs and all outputs of the core.
 
+use crate::core::hold::Act;
 use crate::core::kernel::{Actual, Link, Op, OpResults};
+use crate::core::way::Way;
+use ipnetwork::IpNetwork;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use wire::agent::{ToAgent, ToController};
 use wire::ledger::Ledger;
 
@@ -14,6 +18,8 @@ pub struct Millis(pub u64);
 pub enum Event {
     /// The ledger was read from disk: `None` when there is none. The first event of every life.
     LedgerRead(Option<Box<Ledger>>),
+    /// Nothing in the runtime folder says that an agent has run since the host was started. Comes before the ledger.
+    Unmarked,
     /// Time passed.
     Tick,
     /// The kernel was read, or could not be read.
@@ -39,6 +45,13 @@ pub enum Event {
     Liveness(BTreeMap<String, bool>),
     /// The kernel said that other objects changed, or that notifications were lost: look again.
     KernelChanged,
+    /// The kernel was asked for its ways.
+    LookedUp {
+        /// Number of the question.
+        ask: u64,
+        /// Address -> the way that a packet to it takes.
+        ways: BTreeMap<IpAddr, Way>,
+    },
     /// A session with a controller is open.
     Connected,
     /// It ended.
@@ -61,6 +74,10 @@ pub enum LocalRequest {
     Status,
     /// Everything that is held: the program and the kernel's objects.
     Dump,
+    /// All about one destination.
+    Why(IpNetwork),
+    /// A command that changes something.
+    Act(Act),
 }
 
 /// Its answer: a JSON document.
@@ -90,6 +107,13 @@ pub enum Effect {
         save: u64,
         /// What to write.
         ledger: Box<Ledger>,
+    },
+    /// Ask the kernel which way packets to these addresses take; answered by [`Event::LookedUp`].
+    LookUp {
+        /// Number of the question.
+        ask: u64,
+        /// Addresses.
+        addresses: Vec<IpAddr>,
     },
     /// Look for a controller from now on. Never before the kernel was reconciled with the ledger.
     Connect,

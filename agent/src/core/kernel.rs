@@ -22,7 +22,7 @@ pub struct Actual {
     pub nexthops: BTreeMap<u32, ActualNexthop>,
     /// Routes with our protocol number.
     pub routes: BTreeMap<RouteKey, ActualRoute>,
-    /// Foreign routes that stand in the place of one of ours (same table, prefix, metric).
+    /// Foreign routes that stand in the place of one of ours (same table, prefix, metric), and all foreign default routes.
     pub foreign_routes: BTreeSet<RouteKey>,
     /// Values of the sysctls that were asked for; one that the kernel does not have is absent.
     pub sysctls: BTreeMap<String, String>,

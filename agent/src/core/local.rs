@@ -1,11 +1,17 @@
-//! What the agent answers on its own host: `ballast.agent_status/v1` and `ballast.agent_dump/v1`.
+//! What the agent answers on its own host: `ballast.agent_status/v1`, `ballast.agent_dump/v1`, and
+//! `ballast.agent_VERB/v1` for each command that changes something.
 
 use crate::core::event::{LocalAnswer, Millis};
+use crate::core::hold::Act;
 use crate::core::reconcile::Waiting;
 use crate::core::session::Agent;
 use plan::Objects;
 use serde_json::{Value, json};
 use wire::agent::ObjectCounts;
+use wire::ledger::Hold;
+
+/// Objects of one state that an answer names; `objects` counts all of them.
+const LISTED_MAX: usize = 1_000;
 
 /// `ballast-agent status`.
 pub(crate) fn status(agent: &Agent, now: Millis) -> LocalAnswer {
@@ -32,15 +38,69 @@ pub(crate) fn status(agent: &Agent, now: Millis) -> LocalAnswer {
             "controller": agent.controller,
             "applied_age_ms": agent.applied_age_ms(now),
             "writes_total": agent.writes_total,
+            "unconfirmed": agent.ledger.trial_ms > 0,
+            "reverts_in_ms": agent.confirm.left_ms(now),
+            "previous": agent.ledger.previous.as_ref().map(|kept| kept.generation.to_string()),
+            "reverted": agent.ledger.reverted.as_ref().map(|reverted| json!({
+                "generation": reverted.generation.to_string(),
+                "digest": reverted.digest.to_string(),
+                "reason": reverted.reason,
+            })),
+            "pinned": agent.ledger.pin.is_some(),
+            "pin": hold(agent.ledger.pin.as_ref()),
+            "frozen": agent.ledger.freeze.is_some(),
+            "freeze": hold(agent.ledger.freeze.as_ref()),
+            "ledger": {"saved": !agent.memory.unsaved, "error": agent.memory.disk_error},
             "objects": {"installed": counts.installed, "pending": counts.pending, "refused": counts.refused},
             "pending": waiting(&agent.found.pending),
             "refused": waiting(&agent.found.refused),
-            "repairs": [],
+            "repairs": agent.repairs(),
             "warnings": agent.config.warnings,
             "links": links,
         })
         .to_string(),
     )
+}
+
+/// The answer to a command that changes something: whether what was asked for is the case now, whether this command
+/// brought it about, and the state after it.
+pub(crate) fn act(
+    agent: &Agent,
+    now: Millis,
+    act: &Act,
+    holds: bool,
+    changed: bool,
+    words: &str,
+) -> LocalAnswer {
+    let LocalAnswer(status) = status(agent, now);
+    let status: Value = serde_json::from_str(&status).unwrap_or_default();
+    let verb = act.verb.name();
+    LocalAnswer(
+        json!({
+            "schema": format!("ballast.agent_{verb}/v1"),
+            "host": agent.config.host,
+            "ok": holds,
+            "changed": changed,
+            "detail": words,
+            "generation": status["generation"],
+            "digest": status["digest"],
+            "pinned": status["pinned"],
+            "frozen": status["frozen"],
+            "status": status,
+        })
+        .to_string(),
+    )
+}
+
+fn hold(hold: Option<&Hold>) -> Value {
+    hold.map_or(Value::Null, |hold| {
+        json!({
+            "by": hold.by,
+            "reason": hold.reason,
+            "since": wire::time::rfc3339(hold.since_unix_ms),
+            "since_unix_ms": hold.since_unix_ms,
+        })
+    })
 }
 
 /// How the host stands, in one line, for the service manager.
@@ -51,8 +111,10 @@ pub(crate) fn line(agent: &Agent) -> String {
     };
     let Some(running) = &agent.ledger.running else { return format!("no program yet; {controller}") };
     let ObjectCounts { installed, pending, refused } = agent.found.counts;
+    let held = [(&agent.ledger.pin, "pinned; "), (&agent.ledger.freeze, "frozen; ")];
+    let held: String = held.iter().filter(|(hold, _)| hold.is_some()).map(|(_, word)| *word).collect();
     format!(
-        "generation {}, revision {}: {installed} installed, {pending} pending, {refused} refused; {controller}",
+        "{held}generation {}, revision {}: {installed} installed, {pending} pending, {refused} refused; {controller}",
         running.generation, running.revision
     )
 }
@@ -87,5 +149,5 @@ pub(crate) fn dump(agent: &Agent, now: Millis) -> LocalAnswer {
 }
 
 fn waiting(all: &[Waiting]) -> Vec<Value> {
-    all.iter().map(|one| json!({"object": one.object, "reason": one.reason})).collect()
+    all.iter().take(LISTED_MAX).map(|one| json!({"object": one.object, "reason": one.reason})).collect()
 }

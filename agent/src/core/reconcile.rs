@@ -52,7 +52,8 @@ pub fn object(op: &Op) -> String {
     }
 }
 
-fn route(key: &RouteKey) -> String {
+/// A route in words.
+pub(crate) fn route(key: &RouteKey) -> String {
     format!("route {} metric {}", key.prefix, key.metric)
 }
 

@@ -6,19 +6,24 @@
 //! empty one; without a program nothing is written at all.
 
 use crate::core::config::Config;
-use crate::core::event::{Effect, Event, LocalRequest, Millis};
-use crate::core::guard::{self, Verdict};
+use crate::core::confirm::Confirm;
+use crate::core::event::{Effect, Event, Millis};
+use crate::core::guard::{self, Limits, Verdict};
+use crate::core::hold;
 use crate::core::kernel::{Actual, Link, OpResults};
 use crate::core::ledger::{self, Fence};
 use crate::core::local;
+use crate::core::memory::{Memory, Purpose};
+use crate::core::questions::Questions;
 use crate::core::reconcile::{self, Reconciliation, Waiting, reconcile};
+use plan::objects::RouteKey;
 use plan::{Digest, Objects};
 use std::collections::{BTreeMap, BTreeSet};
 use tracing::{debug, info, warn};
 use wire::agent::{
     Ack, Beat, Held, Hello, LinkState, ObjectCounts, ObjectFailure, Offer, Outcome, ToAgent, ToController,
 };
-use wire::ledger::{Kept, Ledger};
+use wire::ledger::Ledger;
 
 /// Rounds of write and read-back for one reason; more would be a fight with the kernel.
 const ROUNDS_MAX: u32 = 4;
@@ -35,26 +40,30 @@ pub struct Agent {
     pub(crate) config: Config,
     pub(crate) ledger: Ledger,
     /// Objects of the running program.
-    desired: Option<Objects>,
+    pub(crate) desired: Option<Objects>,
     pub(crate) links: BTreeMap<String, Link>,
     /// Links were told of since the last reading of the kernel began: they are newer than what it finds.
     links_told: bool,
-    work: Work,
+    pub(crate) work: Work,
     /// The newest offer that has not been looked at.
-    waiting_offer: Option<Box<Offer>>,
+    pub(crate) waiting_offer: Option<Box<Offer>>,
     /// The adopted offer that is being installed, and writes made for it.
-    installing: Option<Installing>,
+    pub(crate) installing: Option<Installing>,
+    /// What the disk said, and what is to be told to whom once a ledger is on it.
+    pub(crate) memory: Memory,
+    /// Whether a controller answered under the program in force.
+    pub(crate) confirm: Confirm,
+    /// What people and offers wait for.
+    pub(crate) questions: Questions,
     /// The kernel must be looked at again, not before this time.
     look_at: Option<Millis>,
     pub(crate) last_right: Option<Millis>,
     pub(crate) found: Found,
-    started: bool,
+    pub(crate) started: bool,
     pub(crate) connected: bool,
     pub(crate) controller: Option<u64>,
-    /// A controller said something since the running program was installed: a round trip under it.
-    heard: bool,
     pub(crate) writes_total: u64,
-    beat_at: Millis,
+    pub(crate) beat_at: Millis,
     audit_at: Millis,
     next_number: u64,
 }
@@ -65,17 +74,19 @@ pub(crate) struct Found {
     pub(crate) counts: ObjectCounts,
     pub(crate) pending: Vec<Waiting>,
     pub(crate) refused: Vec<Waiting>,
+    /// Default routes of others in the main table.
+    pub(crate) foreign_defaults: BTreeSet<RouteKey>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Installing {
+pub(crate) struct Installing {
     generation: wire::Generation,
     digest: Digest,
     writes: u64,
 }
 
 #[derive(Debug, Default)]
-enum Work {
+pub(crate) enum Work {
     /// Before the ledger was read.
     #[default]
     Unborn,
@@ -115,13 +126,15 @@ impl Agent {
             work: Work::Unborn,
             waiting_offer: None,
             installing: None,
+            memory: Memory::default(),
+            confirm: Confirm::default(),
+            questions: Questions::default(),
             look_at: None,
             last_right: None,
             found: Found::default(),
             started: false,
             connected: false,
             controller: None,
-            heard: false,
             writes_total: 0,
             beat_at: Millis(0),
             audit_at: Millis(0),
@@ -143,7 +156,9 @@ impl Agent {
                 }
             }
             Event::Applied { batch, results } => self.applied(batch, results, out),
-            Event::LedgerSaved { save, result } => self.ledger_saved(save, result, out),
+            Event::LedgerSaved { save, result } => self.ledger_saved(now, save, result, out),
+            Event::Unmarked => self.memory.unmarked = true,
+            Event::LookedUp { ask, ways } => self.looked_up(ask, ways, out),
             Event::LinksChanged(links) => self.links_changed(now, links, out),
             Event::Liveness(alive) => debug!(?alive, "liveness"),
             Event::KernelChanged => self.look(Millis(now.0 + self.config.audit_ms_min)),
@@ -157,20 +172,14 @@ impl Agent {
                     highest: self.ledger.highest,
                 })));
                 out.push(Effect::Send(ToController::Links(self.link_states())));
+                self.tell_reverted(out);
             }
             Event::Disconnected => {
                 self.connected = false;
                 self.controller = None;
-                self.heard = false;
             }
-            Event::Controller(message) => self.controller_says(message),
-            Event::Local { id, request } => {
-                let answer = match request {
-                    LocalRequest::Status => local::status(self, now),
-                    LocalRequest::Dump => local::dump(self, now),
-                };
-                out.push(Effect::AnswerLocal { id, answer });
-            }
+            Event::Controller(message) => self.controller_says(message, out),
+            Event::Local { id, request } => self.asked(now, id, request, out),
         }
         self.go_on(now, out);
     }
@@ -184,6 +193,7 @@ impl Agent {
             digest: running.digest,
             table_digest: running.table.digest(),
             effective_digest: self.effective_digest(running.digest),
+            unconfirmed: self.ledger.trial_ms > 0,
         })
     }
 
@@ -212,13 +222,13 @@ impl Agent {
         Digest(*hasher.finalize().as_bytes())
     }
 
-    fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
     }
 
     /// The kernel is to be looked at by `at` at the latest.
-    fn look(&mut self, at: Millis) {
+    pub(crate) fn look(&mut self, at: Millis) {
         self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
     }
 
@@ -230,11 +240,11 @@ impl Agent {
             Some(ledger) => self.ledger = *ledger,
             None => info!("no ledger: nothing is written before a controller sends a program"),
         }
-        self.desired = self.ledger.running.as_ref().map(|kept| Objects::of(&kept.program, &kept.table));
+        self.take_desired();
         self.read(0, BTreeMap::new(), out);
     }
 
-    fn read(&mut self, round: u32, refusals: BTreeMap<String, String>, out: &mut Vec<Effect>) {
+    pub(crate) fn read(&mut self, round: u32, refusals: BTreeMap<String, String>, out: &mut Vec<Effect>) {
         self.look_at = None;
         self.links_told = false;
         self.work = Work::Reading { round, refusals };
@@ -259,8 +269,10 @@ impl Agent {
                 objects: if self.installing.is_some() { ObjectCounts::default() } else { self.found.counts },
                 writes_total: self.writes_total,
                 applied_age_ms: self.applied_age_ms(now),
-                pinned: false,
-                frozen: false,
+                pinned: self.ledger.pin.is_some(),
+                frozen: self.ledger.freeze.is_some(),
+                probe: self.confirm.probe(),
+                hold: hold::both(&self.ledger),
             })));
         }
     }
@@ -300,7 +312,7 @@ impl Agent {
         changed
     }
 
-    fn controller_says(&mut self, message: ToAgent) {
+    fn controller_says(&mut self, message: ToAgent, out: &mut Vec<Effect>) {
         match message {
             ToAgent::Welcome { controller, beat_ms } => {
                 self.controller = Some(controller);
@@ -308,10 +320,13 @@ impl Agent {
                     self.config.beat_ms = u64::from(beat_ms);
                 }
             }
-            ToAgent::Pulse { .. } => {}
-            ToAgent::Offer(offer) => self.waiting_offer = Some(offer),
+            ToAgent::Pulse { echo, .. } => self.confirm.echoed(echo),
+            ToAgent::Offer(offer) => {
+                self.waiting_offer = Some(offer);
+                self.memory.forget_offer();
+                self.ask_ways(out);
+            }
         }
-        self.heard = matches!(self.work, Work::Idle);
     }
 
     /// Takes up the next piece of work when there is none.
@@ -324,7 +339,14 @@ impl Agent {
         if !matches!(self.work, Work::Idle) {
             return;
         }
-        if let Some(offer) = self.waiting_offer.take() {
+        self.begin_act(now, out);
+        if !matches!(self.work, Work::Idle) {
+            return;
+        }
+        self.offer_again(now, out);
+        if self.questions.ways_known()
+            && let Some(offer) = self.waiting_offer.take()
+        {
             self.consider(*offer, out);
         }
         if !matches!(self.work, Work::Idle) {
@@ -333,32 +355,28 @@ impl Agent {
         if self.look_at.is_some_and(|at| now >= at) {
             return self.read(0, BTreeMap::new(), out);
         }
-        let running = self.ledger.running.as_ref().map(|running| running.generation);
-        if self.heard
-            && let Some(confirmed) = running.and_then(|generation| ledger::confirm(&self.ledger, generation))
-        {
-            self.save(confirmed, None, out);
-        }
+        self.remember(now, out);
     }
 
     fn consider(&mut self, offer: Offer, out: &mut Vec<Effect>) {
         let (generation, digest) = (offer.generation, offer.digest);
-        match self.judge(offer) {
+        match self.judge(&offer) {
             Judgement::Answer(outcome) => {
                 info!(%generation, ?outcome, "offer answered without a write");
                 self.answer(generation, digest, outcome, 0, Vec::new(), out);
             }
             Judgement::Adopt { next, writes } => {
                 info!(%generation, digest = %digest.short(), writes, "program adopted");
-                self.save(*next, Some(Installing { generation, digest, writes: 0 }), out);
+                self.memory.keep_offer(offer);
+                self.save(*next, Some(Installing { generation, digest, writes: 0 }), Purpose::Offer, out);
             }
         }
     }
 
-    fn judge(&self, offer: Offer) -> Judgement {
+    fn judge(&self, offer: &Offer) -> Judgement {
         let unsupported =
             |detail: &str| Judgement::Answer(Outcome::Unsupported { detail: detail.to_string() });
-        match ledger::fence(&self.ledger, &offer) {
+        match ledger::fence(&self.ledger, offer) {
             Fence::Refuse(outcome) => return Judgement::Answer(outcome),
             Fence::Same => return Judgement::Answer(Outcome::Unchanged),
             Fence::Newer => {}
@@ -370,6 +388,11 @@ impl Agent {
             ));
         }
         let running = self.ledger.running.as_ref();
+        if running.is_none_or(|running| running.digest != offer.digest)
+            && let Some(outcome) = hold::refusal(&self.ledger)
+        {
+            return Judgement::Answer(outcome);
+        }
         let held =
             running.filter(|running| running.table.digest() == offer.table_digest).map(|r| r.table.clone());
         let Some(table) = offer.table.clone().or(held) else { return Judgement::Answer(Outcome::NeedTable) };
@@ -381,30 +404,36 @@ impl Agent {
         let offered = Objects::of(&offer.program, &table);
         let nothing = Objects::default();
         let before = self.desired.as_ref().unwrap_or(&nothing);
-        let key = self.config.operator_key.as_ref();
-        let used = match guard::judge(before, &offered, &offer, &self.ledger, key) {
+        let limits = Limits {
+            operator_key: self.config.operator_key.as_ref(),
+            routes_max: self.config.routes_max,
+            ways: self.questions.ways(),
+            foreign_defaults: &self.found.foreign_defaults,
+        };
+        let used = match guard::judge(before, &offered, offer, &self.ledger, limits) {
             Verdict::Refuse(outcome) => return Judgement::Answer(outcome),
             Verdict::PassByOverride => true,
             Verdict::Pass => false,
         };
         let writes = plan::diff::diff(before, &offered).writes();
-        let kept = Kept {
-            generation: offer.generation,
-            revision: offer.revision,
-            digest: offer.digest,
-            table,
-            program: offer.program,
-        };
-        Judgement::Adopt { next: Box::new(ledger::adopt(&self.ledger, kept, used)), writes }
+        let next = ledger::adopt(&self.ledger, ledger::kept(offer, table), used, ledger::trial_ms(offer));
+        Judgement::Adopt { next: Box::new(next), writes }
     }
 
-    fn save(&mut self, next: Ledger, offer: Option<Installing>, out: &mut Vec<Effect>) {
+    pub(crate) fn save(
+        &mut self,
+        next: Ledger,
+        offer: Option<Installing>,
+        purpose: Purpose,
+        out: &mut Vec<Effect>,
+    ) {
         let save = self.number();
+        self.memory.purpose = purpose;
         out.push(Effect::SaveLedger { save, ledger: Box::new(next.clone()) });
         self.work = Work::Saving { save, next: Box::new(next), offer };
     }
 
-    fn ledger_saved(&mut self, save: u64, result: Result<(), String>, out: &mut Vec<Effect>) {
+    fn ledger_saved(&mut self, now: Millis, save: u64, result: Result<(), String>, out: &mut Vec<Effect>) {
         let (next, offer) = match std::mem::replace(&mut self.work, Work::Idle) {
             Work::Saving { save: expected, next, offer } if expected == save => (next, offer),
             other => {
@@ -412,8 +441,9 @@ impl Agent {
                 return;
             }
         };
+        self.memory.disk_said(now, &result);
         match (result, offer) {
-            (Ok(()), None) => self.ledger = *next,
+            (result, None) => self.remembered(now, *next, result, out),
             (Ok(()), Some(offer)) => {
                 let before = self.ledger.running.as_ref().map(|running| running.digest);
                 self.ledger = *next;
@@ -422,23 +452,21 @@ impl Agent {
                     && self.found.pending.is_empty()
                 {
                     let Installing { generation, digest, .. } = offer;
+                    self.confirm.in_force(now, self.ledger.trial_ms);
+                    self.beat_at = now;
                     return self.answer(generation, digest, Outcome::Unchanged, 0, Vec::new(), out);
                 }
-                let running = self.ledger.running.as_ref();
-                self.desired = running.map(|kept| Objects::of(&kept.program, &kept.table));
+                self.take_desired();
+                self.confirm.suspend();
                 self.installing = Some(offer);
                 self.read(0, BTreeMap::new(), out);
             }
             // Nothing was written: the program in force stays in force, on disk and in the kernel.
             (Err(why), Some(Installing { generation, digest, .. })) => {
+                self.memory.defer_offer(now);
                 warn!(%why, "the ledger cannot be written; the offer is refused");
                 let failure = ObjectFailure { object: "ledger".to_string(), reason: why, pending: false };
                 self.answer(generation, digest, Outcome::Failed, 0, vec![failure], out);
-            }
-            // Tried again with the next word of a controller.
-            (Err(why), None) => {
-                warn!(%why, "the ledger cannot be written");
-                self.heard = false;
             }
         }
     }
@@ -454,8 +482,13 @@ impl Agent {
         if !self.links_told {
             self.note_links(actual.links.clone(), out);
         }
+        self.found.foreign_defaults = guard::foreign_defaults(&actual);
+        self.begin_after_reboot(&actual);
         let Some(desired) = &self.desired else { return self.settled(now, Reconciliation::default(), out) };
         let mut found = reconcile(desired, &actual);
+        if let Some(freeze) = &self.ledger.freeze {
+            hold::withhold(&mut found, freeze);
+        }
         // What the kernel refused a moment ago is not tried again in the same breath.
         let (again, refused): (Vec<_>, Vec<_>) = found
             .ops
@@ -512,6 +545,7 @@ impl Agent {
             },
             pending: found.pending,
             refused: found.refused,
+            foreign_defaults: std::mem::take(&mut self.found.foreign_defaults),
         };
         if !self.found.refused.is_empty() {
             self.look(Millis(now.0 + REFUSED_AGAIN_MS));
@@ -519,12 +553,15 @@ impl Agent {
         if let Some(Installing { generation, digest, writes }) = self.installing.take() {
             let outcome = if self.found.refused.is_empty() { Outcome::Applied } else { Outcome::Failed };
             let failures = self.failures();
+            self.confirm.in_force(now, self.ledger.trial_ms);
+            self.beat_at = now;
             self.answer(generation, digest, outcome, writes, failures, out);
-            self.heard = false;
         }
+        self.settled_again(now, out);
         if !self.started {
             self.started = true;
             info!(installed = self.found.counts.installed, "the kernel holds the ledger's program");
+            self.confirm.in_force(now, self.ledger.trial_ms);
             out.push(Effect::Connect);
         }
     }
@@ -541,7 +578,7 @@ impl Agent {
     }
 
     fn answer(
-        &self,
+        &mut self,
         generation: wire::Generation,
         digest: Digest,
         outcome: Outcome,
@@ -551,7 +588,9 @@ impl Agent {
     ) {
         let holds = self.ledger.running.as_ref().is_some_and(|running| running.digest == digest);
         let effective_digest = holds.then(|| self.effective_digest(digest));
-        let ack = Ack { generation, digest, outcome, effective_digest, failures, writes };
+        let unconfirmed = holds && self.ledger.trial_ms > 0;
+        let ack = Ack { generation, digest, outcome, effective_digest, failures, writes, unconfirmed };
+        self.confirm.remember(&ack);
         out.push(Effect::Send(ToController::Ack(ack)));
     }
 }

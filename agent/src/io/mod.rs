@@ -5,6 +5,8 @@ pub mod kernel;
 pub mod links;
 pub mod local;
 pub mod lock;
+pub mod lookup;
+pub mod marker;
 #[cfg(test)]
 pub(crate) mod namespace;
 pub mod netlink;

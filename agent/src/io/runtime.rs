@@ -5,6 +5,8 @@ use crate::io::conn;
 use crate::io::links::{self, Change};
 use crate::io::local::{self, Waiting};
 use crate::io::lock::{self, WriterLock};
+use crate::io::lookup;
+use crate::io::marker::Marker;
 use crate::io::netlink::Netlink;
 use crate::io::notify::Manager;
 use crate::io::store::Store;
@@ -17,7 +19,7 @@ use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
 /// Events on their way to the core; whoever brings more waits.
 const EVENTS_MAX: usize = 1_024;
@@ -27,6 +29,8 @@ const CHANGES_MAX: usize = 64;
 const ASKS_MAX: usize = 4;
 /// Ledgers on their way to the disk: the core waits for one before it has another.
 const SAVES_MAX: usize = 4;
+/// Questions about ways that wait for the kernel; the core has fewer open.
+const LOOKUPS_MAX: usize = 128;
 /// Messages to the controller: more than a session takes up are lost, and the next beat says it all again.
 const OUTGOING_MAX: usize = 64;
 const TICK: Duration = Duration::from_millis(10);
@@ -78,6 +82,10 @@ pub async fn run(settings: Settings) -> Result<()> {
     if let Some(listener) = lock.listener().context("the lock of this network namespace")? {
         tokio::spawn(lock::turn_away(listener));
     }
+    // Its answers must not wait behind a large batch either.
+    let (lookups, looked_up) = blocking::sync_channel(LOOKUPS_MAX);
+    let kernel = Netlink::open().map_err(|why| anyhow!(why))?;
+    lookup::start(kernel, looked_up, events.clone()).context("the thread of questions to the kernel")?;
     let listener = local::bind(&socket).with_context(|| format!("the local socket {}", socket.display()))?;
     let waiting = Waiting::default();
     tokio::spawn(local::serve(listener, waiting.clone(), events.clone()));
@@ -95,11 +103,16 @@ pub async fn run(settings: Settings) -> Result<()> {
         saves: saver(store, events.clone())?,
         waiting,
         outgoing: None,
+        lookups,
+        marker: Marker::beside(&socket),
         connect: Some((config.host.clone(), controllers, tls, events.clone())),
     };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    if !shell.marker.is_there() {
+        shell.tell(Event::Unmarked)?;
+    }
     shell.tell(Event::LedgerRead(ledger))?;
     loop {
         let event = tokio::select! {
@@ -140,6 +153,8 @@ struct Shell {
     saves: blocking::SyncSender<(u64, Box<wire::ledger::Ledger>)>,
     waiting: Waiting,
     outgoing: Option<mpsc::Sender<wire::agent::ToController>>,
+    lookups: blocking::SyncSender<lookup::Question>,
+    marker: Marker,
     connect: Option<Connection>,
 }
 
@@ -181,7 +196,16 @@ impl Shell {
             Effect::SaveLedger { save, ledger } => {
                 self.saves.send((save, ledger)).map_err(|_| anyhow!("the ledger's thread is gone"))
             }
+            Effect::LookUp { ask, addresses } => match self.lookups.try_send((ask, addresses)) {
+                Ok(()) => Ok(()),
+                // Who asked asks again: a controller offers anew, a person hears that there is no answer.
+                Err(blocking::TrySendError::Full(_)) => Ok(warn!(ask, "too many questions to the kernel")),
+                Err(blocking::TrySendError::Disconnected(_)) => {
+                    Err(anyhow!("the thread of questions to the kernel is gone"))
+                }
+            },
             Effect::Connect => {
+                self.marker.put();
                 self.manager.ready();
                 if let Some((host, controllers, tls, events)) = self.connect.take() {
                     let (sender, receiver) = mpsc::channel(OUTGOING_MAX);

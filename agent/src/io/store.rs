@@ -1,6 +1,7 @@
 //! The ledger on disk: written aside, synced, renamed, folder synced; the one before is kept. Who may write there says
 //! [`crate::io::lock`].
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,12 +17,14 @@ const NEXT: &str = "ledger.new";
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
+    /// The newest ledger cannot be read: it must not take the place of the one before.
+    damaged: Cell<bool>,
 }
 
 impl Store {
     /// A folder whose lock this agent holds.
     pub fn new(folder: &Path) -> Store {
-        Store { folder: folder.to_path_buf() }
+        Store { folder: folder.to_path_buf(), damaged: Cell::new(false) }
     }
 
     /// The newest readable ledger; `None` where there is none. A file that cannot be read is never taken for an empty one:
@@ -48,6 +51,7 @@ impl Store {
                 },
             }
         }
+        self.damaged.set(damaged);
         match (&found, damaged) {
             (Some(_), true) => {
                 warn!("the ledger of before is in use: a controller will bring this host forward")
@@ -66,17 +70,25 @@ impl Store {
     /// The disk is full, or worse. The ledger of before is in force then.
     pub fn save(&self, ledger: &Ledger) -> io::Result<()> {
         let [current, previous, next] = [CURRENT, PREVIOUS, NEXT].map(|name| self.folder.join(name));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
-        file.write_all(&ledger.encode())?;
-        file.sync_all()?;
+        if let Err(refused) = write(&next, &ledger.encode()) {
+            // What there is of it would only take room away; a failure here says nothing new.
+            let _ = fs::remove_file(&next);
+            return Err(refused);
+        }
         // A second name for the current file; the rename below then replaces only the first.
-        if current.exists() {
+        if current.exists() && !self.damaged.replace(false) {
             remove(&previous)?;
             fs::hard_link(&current, &previous)?;
         }
         fs::rename(&next, &current)?;
         File::open(&self.folder)?.sync_all()
     }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -55,7 +55,7 @@ impl Home {
         let kept = kept(size, second_routes)?;
         let routes = plan::Objects::of(&kept.program, &kept.table).routes.len();
         let blank = agent::core::ledger::blank(HOST);
-        let adopted = agent::core::ledger::adopt(&blank, kept, false);
+        let adopted = agent::core::ledger::adopt(&blank, kept, false, 0);
         let ledger =
             agent::core::ledger::confirm(&adopted, adopted.highest).context("a program to confirm")?;
         let state = folder.path().join("state");
@@ -92,7 +92,8 @@ impl Home {
 
     /// What it says of itself; `None` while it does not answer.
     pub(super) fn status(&self) -> Option<Value> {
-        let text = agent::io::local::ask(&self.at("agent.sock"), "status").ok()?;
+        let text =
+            agent::io::local::ask(&self.at("agent.sock"), &agent::io::local::Request::of("status")).ok()?;
         serde_json::from_str(&text).ok()
     }
 
@@ -138,7 +139,7 @@ fn kept(size: Size, second_routes: bool) -> Result<Kept> {
     let table = Arc::new(table(&network.table, size.prefixes().take(prefixes), class));
     let digest = program.digest(table.digest());
     let generation = Generation { incarnation: 1, index: 1 };
-    Ok(Kept { generation, revision: 1, digest, table, program })
+    Ok(Kept { generation, revision: 1, digest, table, program, origin: wire::agent::Origin::default() })
 }
 
 fn table(small: &PrefixTable, prefixes: impl Iterator<Item = IpNetwork>, class: ClassId) -> PrefixTable {

@@ -88,6 +88,11 @@ fn answered(ack: &Ack) -> Standing {
         Outcome::Unsupported { detail } => {
             Standing::Refused(format!("its agent cannot install this program: {detail}"))
         }
+        Outcome::Pinned { detail } => Standing::Refused(format!("it is pinned {detail}")),
+        Outcome::Frozen { detail } => Standing::Refused(format!("it is frozen {detail}")),
+        Outcome::Reverted { detail } => {
+            Standing::Refused(format!("it went back to the program before by itself: {detail}"))
+        }
         Outcome::Failed => {
             let mut refused = ack.failures.iter().filter(|failure| !failure.pending);
             let first = refused.next();

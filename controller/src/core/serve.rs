@@ -155,6 +155,8 @@ impl Controller {
             unconfirmed: false,
             allowed_removals: 0,
             overrides: intent.and_then(|intent| intent.overrides.clone()),
+            confirm_within_ms: 0,
+            origin: wire::agent::Origin::default(),
         };
         tracing::info!(host = %known.host, generation = %assignment.generation, digest = %digest.short(), "offer");
         out.push(Effect::SendAgent { session, message: ToAgent::Offer(Box::new(offer)) });
@@ -198,7 +200,7 @@ impl Controller {
         for (session, known) in self.sessions.iter().filter(|(_, known)| known.greeted) {
             let assigned: Option<(Generation, Digest)> =
                 self.served(&known.host).map(|(assignment, _)| (assignment.generation, assignment.digest));
-            out.push(Effect::SendAgent { session: *session, message: ToAgent::Pulse { assigned } });
+            out.push(Effect::SendAgent { session: *session, message: ToAgent::Pulse { assigned, echo: 0 } });
         }
     }
 

@@ -724,7 +724,8 @@ impl World {
                     self.heap.after(after, Happening::Connect { host: host.clone(), life });
                 }
                 AgentEffect::Send(message) => self.send_up(&host, &message),
-                AgentEffect::AnswerLocal { .. } => {}
+                // Its agents are told no addresses of controllers, and nobody asks them.
+                AgentEffect::AnswerLocal { .. } | AgentEffect::LookUp { .. } => {}
             }
         }
     }

@@ -17,9 +17,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use wire::Generation;
 use wire::agent::{
-    Ack, Beat, Held, Hello, LinkState, ObjectCounts, ObjectFailure, Offer, Outcome, ToAgent, ToController,
+    Ack, Beat, Held, Hello, LinkState, ObjectCounts, ObjectFailure, Offer, Origin, Outcome, ToAgent,
+    ToController,
 };
-use wire::ledger::{KNOWN_DIGESTS_MAX, Kept, Ledger};
+use wire::ledger::{Hold, KNOWN_DIGESTS_MAX, Kept, Ledger, Reverted};
 use wire::log::{Assigned, ChangeState, Command, Entry, Fact, GuardRecord, Intent, Release, RequestId};
 use wire::overrides::Override;
 use wire::peer::{ClientAnswer, ClientBody, ClientRequest, PeerBody, PeerMessage};
@@ -230,13 +231,14 @@ fn program() -> impl Strategy<Value = Program> {
 }
 
 fn held() -> impl Strategy<Value = Held> {
-    (generation(), any::<u64>(), digest(), digest(), digest()).prop_map(
-        |(generation, revision, digest, table_digest, effective_digest)| Held {
+    (generation(), any::<u64>(), digest(), digest(), digest(), any::<bool>()).prop_map(
+        |(generation, revision, digest, table_digest, effective_digest, unconfirmed)| Held {
             generation,
             revision,
             digest,
             table_digest,
             effective_digest,
+            unconfirmed,
         },
     )
 }
@@ -268,6 +270,9 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         text().prop_map(|detail| Outcome::Unsupported { detail }),
         Just(Outcome::Failed),
         Just(Outcome::NeedTable),
+        text().prop_map(|detail| Outcome::Pinned { detail }),
+        text().prop_map(|detail| Outcome::Frozen { detail }),
+        text().prop_map(|detail| Outcome::Reverted { detail }),
     ]
 }
 
@@ -277,16 +282,16 @@ fn ack() -> impl Strategy<Value = Ack> {
         reason,
         pending,
     });
-    (generation(), digest(), outcome(), option::of(digest()), vec(failure, 0..3), any::<u64>()).prop_map(
-        |(generation, digest, outcome, effective_digest, failures, writes)| Ack {
+    (generation(), digest(), outcome(), option::of(digest()), vec(failure, 0..3), any::<(u64, bool)>())
+        .prop_map(|(generation, digest, outcome, effective_digest, failures, (writes, unconfirmed))| Ack {
             generation,
             digest,
             outcome,
             effective_digest,
             failures,
             writes,
-        },
-    )
+            unconfirmed,
+        })
 }
 
 fn to_controller() -> impl Strategy<Value = ToController> {
@@ -297,18 +302,28 @@ fn to_controller() -> impl Strategy<Value = ToController> {
         pending,
         refused,
     });
-    let beat = (option::of(held()), generation(), links(), counts, any::<(u64, u64, bool, bool)>()).prop_map(
-        |(held, highest, links, objects, (writes_total, applied_age_ms, pinned, frozen))| Beat {
-            held,
-            highest,
-            links,
-            objects,
-            writes_total,
-            applied_age_ms,
-            pinned,
-            frozen,
-        },
-    );
+    let beat =
+        (option::of(held()), generation(), links(), counts, (any::<(u64, u64, bool, bool, u64)>(), text()))
+            .prop_map(
+                |(
+                    held,
+                    highest,
+                    links,
+                    objects,
+                    ((writes_total, applied_age_ms, pinned, frozen, probe), hold),
+                )| Beat {
+                    held,
+                    highest,
+                    links,
+                    objects,
+                    writes_total,
+                    applied_age_ms,
+                    pinned,
+                    frozen,
+                    probe,
+                    hold,
+                },
+            );
     prop_oneof![
         hello.prop_map(ToController::Hello),
         beat.prop_map(ToController::Beat),
@@ -329,16 +344,25 @@ fn overriding() -> impl Strategy<Value = Override> {
     )
 }
 
+fn origin() -> impl Strategy<Value = Origin> {
+    let files = btree_map(any::<u32>(), text(), 0..3);
+    (any::<u64>(), files, vec(any::<u32>(), 0..4)).prop_map(|(change, files, lines)| Origin {
+        change,
+        files: files.into_iter().map(|(before, name)| (name, before)).collect(),
+        lines,
+    })
+}
+
 fn to_agent() -> impl Strategy<Value = ToAgent> {
-    let flags = (any::<u64>(), any::<bool>(), any::<u64>());
-    let parts = (option::of(table()), program(), option::of(overriding()));
+    let flags = any::<(u64, bool, u64, u32)>();
+    let parts = (option::of(table()), program(), option::of(overriding()), origin());
     let offer = (generation(), digest(), digest(), flags, parts).prop_map(
         |(
             generation,
             digest,
             table_digest,
-            (revision, unconfirmed, allowed_removals),
-            (table, program, overrides),
+            (revision, unconfirmed, allowed_removals, confirm_within_ms),
+            (table, program, overrides, origin),
         )| {
             Offer {
                 generation,
@@ -350,13 +374,16 @@ fn to_agent() -> impl Strategy<Value = ToAgent> {
                 unconfirmed,
                 allowed_removals,
                 overrides,
+                confirm_within_ms,
+                origin,
             }
         },
     );
     prop_oneof![
         any::<(u64, u32)>().prop_map(|(controller, beat_ms)| ToAgent::Welcome { controller, beat_ms }),
         offer.prop_map(|offer| ToAgent::Offer(Box::new(offer))),
-        option::of((generation(), digest())).prop_map(|assigned| ToAgent::Pulse { assigned }),
+        (option::of((generation(), digest())), any::<u64>())
+            .prop_map(|(assigned, echo)| ToAgent::Pulse { assigned, echo }),
     ]
 }
 
@@ -492,25 +519,45 @@ fn entry() -> impl Strategy<Value = Entry> {
 
 fn ledger() -> impl Strategy<Value = Ledger> {
     let kept = || {
-        (generation(), any::<u64>(), digest(), table(), program()).prop_map(
-            |(generation, revision, digest, table, program)| Kept {
+        (generation(), any::<u64>(), digest(), table(), program(), origin()).prop_map(
+            |(generation, revision, digest, table, program, origin)| Kept {
                 generation,
                 revision,
                 digest,
                 table: Arc::new(table),
                 program: Arc::new(program),
+                origin,
             },
         )
     };
+    let hold = || {
+        (text(), text(), any::<u64>()).prop_map(|(by, reason, since_unix_ms)| Hold {
+            by,
+            reason,
+            since_unix_ms,
+        })
+    };
+    let reverted = (generation(), digest(), text()).prop_map(|(generation, digest, reason)| Reverted {
+        generation,
+        digest,
+        reason,
+    });
+    let local =
+        (option::of(kept()), any::<u32>(), option::of(reverted), option::of(hold()), option::of(hold()));
     let known = vec(digest(), 0..=KNOWN_DIGESTS_MAX);
-    (text(), generation(), option::of(kept()), option::of(kept()), known, any::<u64>()).prop_map(
-        |(host, highest, running, confirmed, known_digests, override_revision_used)| Ledger {
+    (text(), generation(), option::of(kept()), option::of(kept()), (known, any::<u64>()), local).prop_map(
+        |(host, highest, running, confirmed, (known_digests, override_revision_used), local)| Ledger {
             host,
             highest,
             running,
             confirmed,
             known_digests,
             override_revision_used,
+            previous: local.0,
+            trial_ms: local.1,
+            reverted: local.2,
+            pin: local.3,
+            freeze: local.4,
         },
     )
 }

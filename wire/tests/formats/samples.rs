@@ -14,9 +14,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use wire::Generation;
 use wire::agent::{
-    Ack, Beat, Held, Hello, LinkState, ObjectCounts, ObjectFailure, Offer, Outcome, ToAgent, ToController,
+    Ack, Beat, Held, Hello, LinkState, ObjectCounts, ObjectFailure, Offer, Origin, Outcome, ToAgent,
+    ToController,
 };
-use wire::ledger::{Kept, Ledger};
+use wire::ledger::{Hold, Kept, Ledger, Reverted};
 use wire::log::{Assigned, ChangeState, Command, Entry, Fact, GuardRecord, Intent, Release, RequestId};
 use wire::overrides::Override;
 use wire::peer::{ClientAnswer, ClientBody, ClientRequest, PeerBody, PeerMessage};
@@ -62,6 +63,7 @@ fn held() -> Held {
         digest: digest(0x11),
         table_digest: digest(0x22),
         effective_digest: digest(0x33),
+        unconfirmed: false,
     }
 }
 
@@ -96,6 +98,7 @@ fn ack(outcome: Outcome) -> ToController {
             },
         ],
         writes: 12,
+        unconfirmed: false,
     })
 }
 
@@ -113,7 +116,13 @@ fn to_controller() -> Vec<(&'static str, ToController)> {
         applied_age_ms: 1_500,
         pinned: true,
         frozen: true,
+        probe: 0,
+        hold: String::new(),
     };
+    let unconfirmed = Held { unconfirmed: true, ..held() };
+    let words = "by root (ada): the spare path is being measured, since 2026-11-24T16:50:00Z";
+    let on_trial = Beat { held: Some(unconfirmed), probe: 7, hold: words.to_string(), ..beat.clone() };
+    let detail = || words.to_string();
     vec![
         ("hello", hello(Some(held()), generation(41))),
         ("hello-new", hello(None, Generation::default())),
@@ -130,6 +139,10 @@ fn to_controller() -> Vec<(&'static str, ToController)> {
         ("ack-unsupported", ack(Outcome::Unsupported { detail: "flows".to_string() })),
         ("ack-failed", ack(Outcome::Failed)),
         ("ack-need-table", ack(Outcome::NeedTable)),
+        ("beat-on-trial", ToController::Beat(on_trial)),
+        ("ack-pinned", ack(Outcome::Pinned { detail: detail() })),
+        ("ack-frozen", ack(Outcome::Frozen { detail: detail() })),
+        ("ack-reverted", ack(Outcome::Reverted { detail: detail() })),
     ]
 }
 
@@ -250,18 +263,28 @@ pub(crate) fn offer() -> Offer {
         unconfirmed: true,
         allowed_removals: 30,
         overrides: Some(overriding()),
+        confirm_within_ms: 0,
+        origin: Origin::default(),
     }
+}
+
+fn origin() -> Origin {
+    let files = vec![("nodes.yaml".to_string(), 0), ("links.yaml".to_string(), 300)];
+    Origin { change: 9, files, lines: vec![0, 305] }
 }
 
 fn to_agent() -> Vec<(&'static str, ToAgent)> {
     let bare = Offer { table: None, overrides: None, unconfirmed: false, allowed_removals: 0, ..offer() };
+    let on_trial = Offer { confirm_within_ms: 10_000, origin: origin(), ..offer() };
     vec![
         ("welcome", ToAgent::Welcome { controller: 3, beat_ms: 500 }),
         ("offer", ToAgent::Offer(Box::new(offer()))),
         ("offer-bare", ToAgent::Offer(Box::new(bare))),
         ("offer-extended", ToAgent::Offer(Box::new(Offer { program: Arc::new(extended()), ..offer() }))),
-        ("pulse", ToAgent::Pulse { assigned: Some((generation(41), digest(0x44))) }),
-        ("pulse-nothing", ToAgent::Pulse { assigned: None }),
+        ("offer-on-trial", ToAgent::Offer(Box::new(on_trial))),
+        ("pulse", ToAgent::Pulse { assigned: Some((generation(41), digest(0x44))), echo: 0 }),
+        ("pulse-echo", ToAgent::Pulse { assigned: None, echo: 7 }),
+        ("pulse-nothing", ToAgent::Pulse { assigned: None, echo: 0 }),
     ]
 }
 
@@ -378,6 +401,7 @@ pub(crate) fn ledgers() -> Vec<(&'static str, Ledger)> {
         digest: digest(0x44),
         table: Arc::new(table()),
         program: Arc::new(program()),
+        origin: Origin::default(),
     };
     let whole = Ledger {
         host: "seattle".to_string(),
@@ -386,6 +410,29 @@ pub(crate) fn ledgers() -> Vec<(&'static str, Ledger)> {
         confirmed: Some(kept(40)),
         known_digests: vec![digest(1), digest(2)],
         override_revision_used: 4,
+        previous: None,
+        trial_ms: 0,
+        reverted: None,
+        pin: None,
+        freeze: None,
+    };
+    let hold = |reason: &str| Hold {
+        by: "root (ada)".to_string(),
+        reason: reason.to_string(),
+        since_unix_ms: 1_795_000_000_000,
+    };
+    let held = Ledger {
+        running: Some(Kept { origin: origin(), ..kept(41) }),
+        previous: Some(kept(40)),
+        trial_ms: 10_000,
+        reverted: Some(Reverted {
+            generation: generation(39),
+            digest: digest(3),
+            reason: "no answer of a controller within 10 s".to_string(),
+        }),
+        pin: Some(hold("the spare path is being measured")),
+        freeze: Some(hold("")),
+        ..whole.clone()
     };
     let new = Ledger {
         host: "seattle".to_string(),
@@ -394,8 +441,13 @@ pub(crate) fn ledgers() -> Vec<(&'static str, Ledger)> {
         confirmed: None,
         known_digests: Vec::new(),
         override_revision_used: 0,
+        previous: None,
+        trial_ms: 0,
+        reverted: None,
+        pin: None,
+        freeze: None,
     };
-    vec![("whole", whole), ("new", new)]
+    vec![("whole", whole), ("new", new), ("held", held)]
 }
 
 /// The state in its protobuf form; what it means is the controller's business and has its own tests there.

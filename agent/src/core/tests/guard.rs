@@ -1,8 +1,11 @@
 //! The host's own veto, row by row.
 
 use super::{HOST, Host, network, offer};
-use crate::core::guard::MAX_ROUTES_REMOVED;
+use crate::core::guard::{DEFAULT_ROUTE, MANAGEMENT_ROUTE, MAX_ROUTES, MAX_ROUTES_REMOVED};
+use crate::core::way::{Way, WayRoute};
+use plan::objects::RouteKey;
 use ring::signature::{Ed25519KeyPair, KeyPair};
+use std::net::IpAddr;
 use wire::agent::{Offer, Outcome};
 use wire::overrides::Override;
 
@@ -139,4 +142,105 @@ fn the_operators_word_counts_once_for_its_revision_alone() {
     host.offer(offer(&many, 5, 1));
     host.offer(with(offer(&few, 6, 2), &word));
     assert!(matches!(host.acks[1].outcome, Outcome::RefusedByGuard { .. }));
+}
+
+/// The guard that refused, with its numbers; `None`: applied.
+fn refused(host: &Host) -> Option<(String, u64, u64)> {
+    match &host.acks.last().expect("an answer").outcome {
+        Outcome::RefusedByGuard { guard, value, limit } => Some((guard.clone(), *value, *limit)),
+        Outcome::Applied => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn more_routes_than_the_host_takes_are_refused() {
+    let mut config = Host::config();
+    let routes = routes_of(6) as u64;
+    config.routes_max = routes;
+    let mut host = Host::unborn(config);
+    host.boot();
+    host.offer(offer(&network(6), 5, 1));
+    assert_eq!(refused(&host), None);
+    host.offer(offer(&network(7), 6, 2));
+    assert_eq!(refused(&host), Some((MAX_ROUTES.to_string(), routes_of(7) as u64, routes)));
+}
+
+fn way(prefix: &str, metric: u32, protocol: u8) -> Way {
+    let prefix = prefix.parse().expect("a prefix");
+    Way::Route(WayRoute { prefix, table: 254, metric, protocol, group: None, interface: None, gateway: None })
+}
+
+#[test]
+fn a_program_does_not_take_the_way_to_the_controllers_over() {
+    // The program has 10.1.0.0/24 to 10.1.2.0/24 at metrics 100 and 200, and an address 10.255... of the host itself.
+    let controller: IpAddr = "10.1.1.9".parse().expect("an address");
+    let elsewhere: IpAddr = "192.0.2.9".parse().expect("an address");
+    for (name, at, way, refuses) in [
+        ("a shorter route of somebody else", controller, way("10.0.0.0/8", 0, 3), true),
+        ("a default route", controller, way("0.0.0.0/0", 1_024, 16), true),
+        ("the same prefix at a worse metric", controller, way("10.1.1.0/24", 1_024, 16), true),
+        ("the same prefix at a better metric", controller, way("10.1.1.0/24", 50, 16), false),
+        ("a longer route", controller, way("10.1.1.9/32", 9_999, 3), false),
+        ("ours already: in-band management", controller, way("10.0.0.0/8", 0, 91), false),
+        ("none at all", controller, Way::None, false),
+        ("nobody knows", controller, Way::Unknown("no buffer space".to_string()), true),
+        ("a controller that the program does not touch", elsewhere, way("0.0.0.0/0", 0, 16), false),
+    ] {
+        let mut config = Host::config();
+        config.controllers = vec![at];
+        let mut host = Host::unborn(config);
+        host.boot();
+        host.ways.insert(at, way);
+        host.offer(offer(&network(3), 5, 1));
+        let wanted = refuses.then(|| (MANAGEMENT_ROUTE.to_string(), 1, 0));
+        assert_eq!(refused(&host), wanted, "{name}");
+        assert_eq!(host.kernel.routes.is_empty(), refuses, "{name}");
+    }
+}
+
+#[test]
+fn a_default_route_of_somebody_else_is_not_overridden() {
+    let text = "version: 1\nname: t\nnodes: { a: {}, b: {} }\nlinks:\n- { endpoints: [\"a:eth1\", \"b:eth1\"] }\n\
+                external: [ { node: b, interface: up0, next_hop: 192.0.2.1, prefixes: [0.0.0.0/0] } ]\n";
+    let network = super::compile(text);
+    for (metric, refuses) in [(1_024, true), (101, true), (100, false), (0, false)] {
+        let mut host = Host::unborn(Host::config());
+        let prefix = "0.0.0.0/0".parse().expect("a prefix");
+        host.kernel.foreign_routes.insert(RouteKey { table: 254, prefix, metric });
+        host.boot();
+        host.offer(offer(&network, 5, 1));
+        match &host.acks.last().expect("an answer").outcome {
+            Outcome::RefusedByGuard { guard, value, limit } => {
+                assert!(refuses, "{metric}");
+                assert_eq!((guard.as_str(), *value, *limit), (DEFAULT_ROUTE, 100, u64::from(metric)));
+            }
+            other => assert!(!refuses, "{metric}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn each_guard_needs_its_own_name_in_the_operators_word() {
+    let operator = Operator::new(1);
+    let controller: IpAddr = "10.1.1.9".parse().expect("an address");
+    let mut config = Host::config();
+    config.operator_key = Some(operator.public());
+    config.controllers = vec![controller];
+    config.routes_max = 3;
+    for (guards, passes) in [
+        (vec![MANAGEMENT_ROUTE], false),
+        (vec![MAX_ROUTES], false),
+        (vec![MANAGEMENT_ROUTE, MAX_ROUTES], true),
+    ] {
+        let mut word = operator.word(MAX_ROUTES, 1);
+        word.guards = guards.iter().map(ToString::to_string).collect();
+        word.guards.sort();
+        word.signature = operator.0.sign(&word.signed_bytes()).as_ref().to_vec();
+        let mut host = Host::unborn(config.clone());
+        host.boot();
+        host.ways.insert(controller, way("0.0.0.0/0", 0, 3));
+        host.offer(Offer { overrides: Some(word), ..offer(&network(3), 5, 1) });
+        assert_eq!(refused(&host).is_none(), passes, "{guards:?}");
+    }
 }

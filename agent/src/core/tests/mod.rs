@@ -1,20 +1,26 @@
 //! An agent under script: programs compiled from small topologies, a kernel that holds what it is told, and a disk that
 //! can fail. Only compiled for tests.
 
+mod boot;
 mod guard;
+mod hold;
 mod ledger;
 mod reconcile;
 mod session;
+mod trial;
 
 use crate::core::config::Config;
 use crate::core::event::{Effect, Event, LocalAnswer, LocalRequest, Millis};
+use crate::core::hold::{Act, Verb};
 use crate::core::kernel::{Actual, ActualNexthop, ActualRoute, Link, NexthopKind, Op, OpError, OpResults};
 use crate::core::session::Agent;
+use crate::core::way::Way;
 use plan::{Facts, Network};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use wire::Generation;
 use wire::agent::{Ack, Offer, Outcome, ToAgent, ToController};
-use wire::ledger::Ledger;
+use wire::ledger::{Hold, Ledger};
 
 /// The host of all tests.
 pub(super) const HOST: &str = "a";
@@ -51,6 +57,8 @@ pub(super) fn offer(network: &Network, index: u64, revision: u64) -> Offer {
         unconfirmed: false,
         allowed_removals: 0,
         overrides: None,
+        confirm_within_ms: 0,
+        origin: wire::agent::Origin::default(),
     }
 }
 
@@ -74,6 +82,8 @@ pub(super) struct Host {
     pub(super) refuses: BTreeSet<String>,
     /// The disk refuses writes.
     pub(super) disk_full: bool,
+    /// How the kernel reaches addresses.
+    pub(super) ways: BTreeMap<IpAddr, Way>,
     /// Effects that are not carried out yet: the world stands still when this is on.
     pub(super) still: bool,
     pub(super) open: Vec<Effect>,
@@ -94,6 +104,7 @@ impl Host {
             answers: Vec::new(),
             refuses: BTreeSet::new(),
             disk_full: false,
+            ways: BTreeMap::new(),
             still: false,
             open: Vec::new(),
         }
@@ -171,6 +182,11 @@ impl Host {
                 }
                 Event::LedgerSaved { save, result }
             }
+            Effect::LookUp { ask, addresses } => {
+                self.told.push("look up".to_string());
+                let way = |address| (address, self.ways.get(&address).cloned().unwrap_or(Way::None));
+                Event::LookedUp { ask, ways: addresses.into_iter().map(way).collect() }
+            }
             Effect::Connect => return self.told.push("connect".to_string()),
             Effect::Send(ToController::Ack(ack)) => {
                 let outcome = format!("{:?}", ack.outcome);
@@ -206,6 +222,20 @@ impl Host {
 
     pub(super) fn status(&mut self) -> serde_json::Value {
         self.event(Event::Local { id: 1, request: LocalRequest::Status });
+        serde_json::from_str(&self.answers.pop().expect("an answer")).expect("JSON")
+    }
+
+    /// A beat goes out, and a controller answers it.
+    pub(super) fn round_trip(&mut self) {
+        self.tick(500);
+        let echo = self.beats.last().map_or(0, |beat| beat.probe);
+        self.event(Event::Controller(ToAgent::Pulse { assigned: None, echo }));
+    }
+
+    /// A local command and its answer.
+    pub(super) fn act(&mut self, verb: Verb, reason: &str) -> serde_json::Value {
+        let hold = Hold { by: "root (ada)".to_string(), reason: reason.to_string(), since_unix_ms: 0 };
+        self.event(Event::Local { id: 3, request: LocalRequest::Act(Act { verb, hold }) });
         serde_json::from_str(&self.answers.pop().expect("an answer")).expect("JSON")
     }
 

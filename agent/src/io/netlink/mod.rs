@@ -4,6 +4,7 @@
 mod apply;
 mod attribute;
 mod filter;
+mod lookup;
 mod message;
 mod nexthop;
 mod read;
@@ -13,11 +14,13 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 
+use crate::core::Way;
 use crate::core::kernel::{Actual, Link, Op, OpResults};
 use crate::io::kernel::Kernel;
 pub(crate) use filter::drop_own_echo;
 use socket::RequestSocket;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -49,6 +52,11 @@ impl Netlink {
     /// Counts what the kernel has answered so far: it stands still where the kernel does not answer.
     pub fn steps(&self) -> Arc<AtomicU64> {
         self.socket.steps()
+    }
+
+    /// Which way packets to these addresses take now.
+    pub fn ways(&mut self, addresses: &[IpAddr]) -> BTreeMap<IpAddr, Way> {
+        lookup::ways(&mut self.socket, addresses)
     }
 
     /// The number by which events that this kernel's own operations cause can be told from others.

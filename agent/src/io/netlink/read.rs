@@ -232,8 +232,9 @@ fn route(body: &[u8]) -> Entry<(RouteKey, bool), Option<RouteValue>> {
             _ => {}
         }
     }
-    // Another type of service is another place for the kernel.
-    if !is_ours && (service != 0 || ![METRIC_PRIMARY, METRIC_BACKUP].contains(&metric)) {
+    // Another type of service is another place for the kernel. The default route of somebody else is of interest in any case.
+    let in_the_way = [METRIC_PRIMARY, METRIC_BACKUP].contains(&metric) || prefix_length == 0;
+    if !is_ours && (service != 0 || !in_the_way) {
         return Ok(None);
     }
     let to = match (to, family) {

@@ -147,6 +147,28 @@ impl RequestSocket {
         }
     }
 
+    /// One question that one message answers: the answer's body, or the kernel's refusal.
+    pub(super) fn ask(&mut self, request: &Request, answer: u16) -> io::Result<Result<Vec<u8>, OpError>> {
+        self.drain()?;
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::new();
+        request.append(&mut bytes, self.sequence, 0);
+        self.socket.send(&bytes, 0)?;
+        loop {
+            self.receive()?;
+            for message in messages(&self.incoming).filter(|message| message.sequence == self.sequence) {
+                if message.kind == answer {
+                    return Ok(Ok(message.body.to_vec()));
+                }
+                if message.kind == NLMSG_ERROR
+                    && let Some(refusal) = refusal(message.body)
+                {
+                    return Ok(Err(refusal));
+                }
+            }
+        }
+    }
+
     /// Waits for the kernel's next words and leaves them in `incoming`.
     fn receive(&mut self) -> io::Result<()> {
         loop {

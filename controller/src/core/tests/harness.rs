@@ -530,6 +530,8 @@ impl Agent {
             applied_age_ms: 5,
             pinned: false,
             frozen: false,
+            probe: 0,
+            hold: String::new(),
         }
     }
 
@@ -541,6 +543,7 @@ impl Agent {
             effective_digest: Some(offer.digest),
             failures: Vec::new(),
             writes: 3,
+            unconfirmed: false,
         };
         assert!(offer.generation >= self.highest, "an older program was offered");
         self.offers.push(offer.clone());
@@ -567,6 +570,7 @@ impl Agent {
                     digest: offer.digest,
                     table_digest: offer.table_digest,
                     effective_digest: offer.digest,
+                    unconfirmed: false,
                 });
             }
         }

@@ -87,8 +87,9 @@ impl Host {
             digest,
             table: network.table.clone(),
             program: Arc::clone(program),
+            origin: wire::agent::Origin::default(),
         };
-        std::fs::write(folder.join("ledger"), ledger::adopt(&ledger::blank("a"), kept, false).encode())?;
+        std::fs::write(folder.join("ledger"), ledger::adopt(&ledger::blank("a"), kept, false, 0).encode())?;
         Ok(folder)
     }
 
