@@ -3,7 +3,7 @@
 //! Depends on the topology alone: a fact changes no setting, so a failure rewrites none. Every sysctl named
 //! here exists in each network namespace's `/proc/sys/net`.
 
-use crate::program::{Address, Neighbour, Settings};
+use crate::program::{Address, Liveness, Neighbour, Settings};
 use ipnetwork::{IpNetwork, Ipv6Network};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -99,6 +99,7 @@ pub(crate) fn settings(topology: &Topology) -> Vec<Settings> {
         settings.addresses.dedup();
         settings.neighbours.sort_unstable();
         settings.neighbours.dedup();
+        settings.liveness.sort_unstable();
     }
     all
 }
@@ -129,6 +130,9 @@ fn add_end(settings: &mut Settings, link: &Link, own: &End, far: &End) {
     if let Some(mtu_bytes) = link.mtu_bytes {
         settings.mtus.insert(interface.clone(), mtu_bytes);
     }
+    if let Some(topology::Liveness { interval_ms, multiplier }) = link.liveness {
+        settings.liveness.push(Liveness { interface: interface.clone(), interval_ms, multiplier });
+    }
     let link_local = Ipv6Network::new(own.link_local, LINK_LOCAL_PREFIX_BITS)
         .expect("64 is within the 128 bits of an IPv6 address");
     let addresses = std::iter::once(IpNetwork::V6(link_local)).chain(own.addresses.iter().copied());
@@ -147,6 +151,7 @@ mod tests {
     fn a_numbered_link_with_an_mtu_on_a_vlan_interface() {
         let mut topology = topology("a-b 1");
         topology.links[0].mtu_bytes = Some(9000);
+        topology.links[0].liveness = Some(topology::Liveness { interval_ms: 50, multiplier: 4 });
         topology.links[0].ends[0].interface = "eth1.100".to_string();
         topology.links[0].ends[0].addresses = vec!["192.0.2.0/31".parse().unwrap()];
         let settings = &settings(&topology)[0];
@@ -158,6 +163,8 @@ mod tests {
         );
         assert_eq!(settings.mtus.get("eth1.100"), Some(&9000));
         assert_eq!(settings.neighbours[0].address.to_string(), "fe80::2");
+        let watched = Liveness { interface: "eth1.100".to_string(), interval_ms: 50, multiplier: 4 };
+        assert_eq!(settings.liveness, [watched]);
         // As sysctl(8) writes it: dots separate, a slash is a dot.
         assert_eq!(settings.sysctls.get("net.ipv6.conf.eth1/100.accept_dad").map(String::as_str), Some("0"));
     }

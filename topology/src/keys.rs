@@ -37,6 +37,19 @@ pub(crate) const LATENCY_US_MAX: u64 = 60_000_000;
 /// Longest pause in milliseconds: a change that waits for more than a day is one that was forgotten.
 pub(crate) const DURATION_MS_MAX: u64 = 86_400_000;
 
+/// Interval of liveness packets in milliseconds where nothing says one.
+pub(crate) const LIVENESS_INTERVAL_MS_DEFAULT: u32 = 300;
+
+/// Missed liveness packets that make a neighbour dead where nothing says how many.
+pub(crate) const LIVENESS_MULTIPLIER_DEFAULT: u8 = 3;
+
+/// Intervals of liveness packets in milliseconds: a shorter one would take false alarms for failures on a busy host, with a longer
+/// one nobody would wait for it.
+pub(crate) const LIVENESS_INTERVAL_MS: RangeInclusive<u64> = 10..=10_000;
+
+/// Missed liveness packets that make a neighbour dead.
+pub(crate) const LIVENESS_MULTIPLIER: RangeInclusive<u64> = 1..=50;
+
 /// Shortest time to reach a controller in milliseconds: less is shorter than one reconnection.
 pub(crate) const CONFIRM_MS_MIN: u64 = 1_000;
 
@@ -76,6 +89,8 @@ pub(crate) enum Type {
     Latency,
     /// Milliseconds with a unit, from this many.
     Duration(u64),
+    /// The interval of liveness packets in milliseconds, with a unit.
+    Interval,
     /// A count from this number, or a percentage from it to 100.
     Share(u64),
     /// A percentage.
@@ -144,7 +159,7 @@ const fn key(name: &'static str, takes: Type, default: &'static str, meaning: &'
 }
 
 /// Every mapping of the format, in the order of the reference.
-pub(crate) const SHAPES: [&Shape; 24] = [
+pub(crate) const SHAPES: [&Shape; 25] = [
     &TOP,
     &CONTROLLER,
     &ADDRESSING,
@@ -152,6 +167,7 @@ pub(crate) const SHAPES: [&Shape; 24] = [
     &NODE,
     &OWNED_PREFIX,
     &LINK,
+    &LIVENESS,
     &LINK_GROUP,
     &DEFAULTS,
     &DEFAULTS_NODE,
@@ -389,8 +405,38 @@ pub(crate) const LINK: Shape = Shape {
         ),
         key("group", Type::Name, "none", "One of `link_groups`: the bundle that the link belongs to."),
         key("drained", Type::Flag, "`false`", "Traffic avoids the link while any other way is left."),
+        key(
+            "liveness",
+            LIVENESS_VALUE,
+            "`defaults.link.liveness`, else `{interval: 300ms, multiplier: 3}`",
+            "How each end finds out that the other one is dead though the interface has carrier; see \
+             [liveness](liveness.md).",
+        ),
     ],
     later: &["kind", "labels"],
+};
+
+const LIVENESS_VALUE: Type = Type::Either(&Type::Words(&["off"]), &Type::Object(&LIVENESS));
+
+pub(crate) const LIVENESS: Shape = Shape {
+    id: "liveness",
+    what: "`liveness`",
+    stands: "`liveness` of a link and of `defaults.link`",
+    known: &[
+        key(
+            "interval",
+            Type::Interval,
+            "that of `defaults.link.liveness`, else 300ms",
+            "Between two packets, in both directions.",
+        ),
+        key(
+            "multiplier",
+            Type::Integer(&LIVENESS_MULTIPLIER),
+            "that of `defaults.link.liveness`, else 3",
+            "So many packets in a row may be missed before the other end is dead.",
+        ),
+    ],
+    later: &[],
 };
 
 pub(crate) const LINK_GROUP: Shape = Shape {
@@ -453,6 +499,7 @@ pub(crate) const DEFAULTS_LINK: Shape = Shape {
             "none",
             "As at a link, of links without their own list.",
         ),
+        key("liveness", LIVENESS_VALUE, "`{interval: 300ms, multiplier: 3}`", "As at a link."),
     ],
     later: &[],
 };

@@ -32,8 +32,8 @@ pub use documents::join;
 pub use format::{FormatOptions, Pins, format, format_part, pins};
 pub use model::{
     Addressing, CONTROLLERS_IN_REACH, Controller, Demand, Direction, End, External, InterfaceName, Invariant,
-    InvariantRule, Link, LinkGroup, LinkIndex, Location, Management, Node, NodeIndex, Safety, Selector,
-    Share, Sources, Topology, Zone, ZoneIndex,
+    InvariantRule, Link, LinkGroup, LinkIndex, Liveness, Location, Management, Node, NodeIndex, Safety,
+    Selector, Share, Sources, Topology, Zone, ZoneIndex,
 };
 pub use read::{FILE_BYTES_MAX, FILES_MAX, Reading, read, read_all};
 pub use schema::{reference, schema};

@@ -192,6 +192,8 @@ pub struct Link {
     pub latency_us: Option<u64>,
     /// MTU in bytes, when the file states one.
     pub mtu_bytes: Option<u32>,
+    /// How each end finds out that the other one is dead; `None`: by carrier alone.
+    pub liveness: Option<Liveness>,
     /// Shared-risk link groups (RFC 4202, section 2.3): names of what fails together, sorted.
     pub srlgs: Vec<String>,
     /// Affinity labels (administrative groups, RFC 7308), sorted.
@@ -202,6 +204,15 @@ pub struct Link {
     pub drained: bool,
     /// Line of the link, from 1, as [`Topology::sources`] counts.
     pub line: u32,
+}
+
+/// Packets between the two ends of a link that prove each alive to the other (BFD, RFC 5880).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Liveness {
+    /// Between two packets, in both directions, in milliseconds.
+    pub interval_ms: u32,
+    /// So many packets in a row may be missed.
+    pub multiplier: u8,
 }
 
 /// One end of a link.
@@ -337,10 +348,22 @@ impl PartialEq for Node {
 
 impl PartialEq for Link {
     fn eq(&self, other: &Self) -> bool {
-        let Link { id, ends, capacity_bps, latency_us, mtu_bytes, srlgs, affinity, group, drained, line: _ } =
-            self;
+        let Link {
+            id,
+            ends,
+            capacity_bps,
+            latency_us,
+            mtu_bytes,
+            liveness,
+            srlgs,
+            affinity,
+            group,
+            drained,
+            line: _,
+        } = self;
         (id, ends, capacity_bps, latency_us, mtu_bytes)
             == (&other.id, &other.ends, &other.capacity_bps, &other.latency_us, &other.mtu_bytes)
+            && *liveness == other.liveness
             && (srlgs, affinity, group, *drained)
                 == (&other.srlgs, &other.affinity, &other.group, other.drained)
     }

@@ -78,7 +78,7 @@ fn value(takes: &Type) -> Value {
         Type::Address => json!({ "type": "string", "pattern": "^[0-9a-fA-F:.]+$" }),
         Type::Capacity => quantity(units::CAPACITY),
         Type::Latency => quantity(units::LATENCY_US),
-        Type::Duration(_) => quantity(units::DURATION_MS),
+        Type::Duration(_) | Type::Interval => quantity(units::DURATION_MS),
         Type::Share(least) => json!({ "anyOf": [
             { "type": "integer", "minimum": least, "maximum": u32::MAX },
             { "type": "string", "pattern": "^(?:[1-9]?[0-9]|100)%$" },
@@ -171,6 +171,7 @@ fn words(takes: &Type) -> String {
         Type::Latency => "[time](#quantities), at most 60s".into(),
         Type::Duration(0) => "[time](#quantities), at most 24h".into(),
         Type::Duration(least_ms) => format!("[time](#quantities), {}s to 24h", least_ms / 1_000),
+        Type::Interval => "[time](#quantities), 10ms to 10s".into(),
         Type::Share(least) => format!("count from {least}, or {least}% to 100%"),
         Type::Percent(range) => format!("{}% to {}%", range.start(), range.end()),
         Type::Location => "`[LATITUDE, LONGITUDE]` in degrees, north and east positive".into(),

@@ -6,7 +6,7 @@
 
 use crate::diagnostic::{Code, Place, Problems, Spanned, quote};
 use crate::keys::COST_DEFAULT;
-use crate::raw::{LinkSettings, NodeSettings, RawKind, RawLink, RawNode, RawTopology};
+use crate::raw::{LinkSettings, NodeSettings, RawKind, RawLink, RawLiveness, RawNode, RawTopology};
 use crate::suggest::Suggester;
 use std::collections::BTreeMap;
 
@@ -106,6 +106,17 @@ fn fill_node(node: &mut RawNode, kind: Option<&RawKind>, defaults: &NodeSettings
     added_bytes
 }
 
+/// What a link does not say of its liveness, from the defaults.
+fn filled(own: RawLiveness, defaults: Option<RawLiveness>) -> RawLiveness {
+    match (own, defaults) {
+        (
+            RawLiveness::On { interval_ms, multiplier },
+            Some(RawLiveness::On { interval_ms: ms, multiplier: count }),
+        ) => RawLiveness::On { interval_ms: interval_ms.or(ms), multiplier: multiplier.or(count) },
+        (own, _) => own,
+    }
+}
+
 /// Gives the number of bytes that were added.
 fn fill_link(
     link: &mut RawLink,
@@ -133,6 +144,7 @@ fn fill_link(
             .mtu_bytes
             .or_else(|| kinds().filter_map(|kind| kind.mtu_bytes).min())
             .or(defaults.mtu_bytes),
+        liveness: own.liveness.map(|own| filled(own, defaults.liveness)).or(defaults.liveness),
     };
     if link.affinity.is_some() {
         return 0;

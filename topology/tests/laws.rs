@@ -407,6 +407,10 @@ fn every_key_arrives_in_the_model() {
         let (capacity, latency, mtu) =
             (link.capacity_bps.unwrap(), link.latency_us.unwrap(), link.mtu_bytes.unwrap());
         told.push(format!("link {}: cost {costs:?}, {capacity} bps, {latency} us, {mtu} bytes", link.id));
+        told.push(match link.liveness {
+            Some(liveness) => format!("  dead after {} of {} ms", liveness.multiplier, liveness.interval_ms),
+            None => "  watched by carrier alone".to_string(),
+        });
         told.push(format!(
             "  risks {:?}, affinity {:?}, group {:?}, drained {}",
             link.srlgs, link.affinity, link.group, link.drained

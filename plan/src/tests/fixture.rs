@@ -43,6 +43,7 @@ pub(crate) fn topology(text: &str) -> Topology {
             capacity_bps: None,
             latency_us: None,
             mtu_bytes: None,
+            liveness: None,
             srlgs: Vec::new(),
             affinity: Vec::new(),
             group: None,

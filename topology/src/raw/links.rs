@@ -3,7 +3,9 @@
 use super::Reader;
 use super::values::Fields;
 use crate::diagnostic::{Code, Place, Spanned, quote};
-use crate::keys::{self, CAPACITY_BPS_MAX, LATENCY_US_MAX, MIN_LINKS, MTU_BYTES};
+use crate::keys::{
+    self, CAPACITY_BPS_MAX, LATENCY_US_MAX, LIVENESS_INTERVAL_MS, LIVENESS_MULTIPLIER, MIN_LINKS, MTU_BYTES,
+};
 use crate::yaml::{Kind, Value};
 use crate::{address, names, units};
 use ipnetwork::IpNetwork;
@@ -51,6 +53,18 @@ pub(crate) struct LinkSettings {
     pub(crate) capacity_bps: Option<u64>,
     pub(crate) latency_us: Option<u64>,
     pub(crate) mtu_bytes: Option<u32>,
+    pub(crate) liveness: Option<RawLiveness>,
+}
+
+/// Liveness as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RawLiveness {
+    Off,
+    /// What is not said comes from the defaults.
+    On {
+        interval_ms: Option<u32>,
+        multiplier: Option<u8>,
+    },
 }
 
 /// A bundle as written.
@@ -66,12 +80,42 @@ impl Reader<'_> {
         let capacity = fields.get("capacity");
         let latency_us = fields.get("latency").and_then(|value| self.latency(value));
         let mtu_bytes = fields.get("mtu").and_then(|value| self.mtu(value, "`mtu`"));
+        let liveness = fields.get("liveness").and_then(|value| self.liveness(value));
         LinkSettings {
             cost: cost.and_then(|value| self.cost(value, cost_help)),
             capacity_bps: capacity.and_then(|value| self.bits_per_second(value, "`capacity`")),
             latency_us,
             mtu_bytes,
+            liveness,
         }
+    }
+
+    fn liveness(&mut self, value: &Value<'_>) -> Option<RawLiveness> {
+        if let Kind::Plain(text) | Kind::Quoted(text) = &value.kind
+            && !value.is_null()
+        {
+            if text == "off" {
+                return Some(RawLiveness::Off);
+            }
+            let help =
+                "write `off`, or an interval and a multiplier, as in `{interval: 50ms, multiplier: 3}`";
+            self.wrong_type(value, "`liveness`", "`off` or a mapping", help);
+            return None;
+        }
+        let fields = self.fields(value, &keys::LIVENESS)?;
+        let help = "write a number and `ms` or `s`, from 10ms to 10s, as in `50ms`";
+        let interval_ms = fields.get("interval").and_then(|value| {
+            self.quantity(value, "`interval`", units::DURATION_MS, LIVENESS_INTERVAL_MS, help)
+        });
+        let help = "write how many packets in a row may be missed, from 1 to 50, as in `3`";
+        let multiplier = fields.get("multiplier").and_then(|value| {
+            self.integer(value, "`multiplier`", LIVENESS_MULTIPLIER, Code::OUT_OF_RANGE, help)
+        });
+        // Both are within ranges that fit.
+        Some(RawLiveness::On {
+            interval_ms: interval_ms.map(|ms| ms as u32),
+            multiplier: multiplier.map(|count| count as u8),
+        })
     }
 
     pub(super) fn bits_per_second(&mut self, value: &Value<'_>, what: &str) -> Option<u64> {

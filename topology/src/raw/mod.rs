@@ -24,7 +24,7 @@ use values::Scope;
 
 pub(crate) use controllers::RawController;
 pub(crate) use intents::{RawDemand, RawExternal, RawInvariant, RawRule};
-pub(crate) use links::{LinkSettings, RawEnd, RawGroup, RawLink};
+pub(crate) use links::{LinkSettings, RawEnd, RawGroup, RawLink, RawLiveness};
 pub(crate) use nodes::{NodeSettings, RawKind, RawNode};
 
 /// The file, value by value.

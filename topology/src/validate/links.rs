@@ -3,9 +3,9 @@
 use super::Names;
 use crate::address;
 use crate::diagnostic::{Code, Place, Problems, quote};
-use crate::keys::COST_DEFAULT;
-use crate::model::{End, Link, LinkGroup};
-use crate::raw::{RawEnd, RawGroup, RawLink};
+use crate::keys::{COST_DEFAULT, LIVENESS_INTERVAL_MS_DEFAULT, LIVENESS_MULTIPLIER_DEFAULT};
+use crate::model::{End, Link, LinkGroup, Liveness};
+use crate::raw::{RawEnd, RawGroup, RawLink, RawLiveness};
 use crate::suggest::Suggester;
 use ipnetwork::IpNetwork;
 use std::collections::BTreeMap;
@@ -179,6 +179,18 @@ pub(super) fn build_groups(groups: Vec<RawGroup>) -> Vec<LinkGroup> {
     groups
 }
 
+fn liveness(written: Option<RawLiveness>) -> Option<Liveness> {
+    let (interval_ms, multiplier) = match written {
+        Some(RawLiveness::Off) => return None,
+        Some(RawLiveness::On { interval_ms, multiplier }) => (interval_ms, multiplier),
+        None => (None, None),
+    };
+    Some(Liveness {
+        interval_ms: interval_ms.unwrap_or(LIVENESS_INTERVAL_MS_DEFAULT),
+        multiplier: multiplier.unwrap_or(LIVENESS_MULTIPLIER_DEFAULT),
+    })
+}
+
 /// Nothing only when a node is missing, which was reported before.
 pub(super) fn build_link(link: RawLink, names: &Names<'_>, problems: &Problems) -> Option<Link> {
     let id = link_id(&link);
@@ -202,6 +214,7 @@ pub(super) fn build_link(link: RawLink, names: &Names<'_>, problems: &Problems) 
         capacity_bps: settings.capacity_bps,
         latency_us: settings.latency_us,
         mtu_bytes: settings.mtu_bytes,
+        liveness: liveness(settings.liveness),
         srlgs,
         affinity: affinity.unwrap_or_default(),
         group: group.map(|group| group.value),
