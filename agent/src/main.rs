@@ -51,22 +51,28 @@ enum Command {
 #[derive(Debug, Args)]
 struct RunArguments {
     /// This host's name in the topology.
-    #[arg(long)]
+    #[arg(long, env = "BALLAST_HOST")]
     host: String,
     /// Addresses of the controllers.
-    #[arg(long, value_delimiter = ',', required = true, value_name = "HOST:PORT,...")]
+    #[arg(
+        long,
+        env = "BALLAST_CONTROLLERS",
+        value_delimiter = ',',
+        required = true,
+        value_name = "HOST:PORT,..."
+    )]
     controllers: Vec<String>,
     /// The authority's certificate (PEM).
-    #[arg(long)]
+    #[arg(long, env = "BALLAST_CA")]
     ca: PathBuf,
     /// This agent's certificate (PEM), with the name `ballast://agent/HOST`.
-    #[arg(long)]
+    #[arg(long, env = "BALLAST_CERT")]
     cert: PathBuf,
     /// Its private key (PEM).
-    #[arg(long)]
+    #[arg(long, env = "BALLAST_KEY")]
     key: PathBuf,
     /// The operator's public key: 64 hexadecimal digits. Without it no override is accepted.
-    #[arg(long)]
+    #[arg(long, env = "BALLAST_OPERATOR_KEY_PUB")]
     operator_key_pub: Option<PathBuf>,
     /// Folder of the ledger.
     #[arg(long, default_value = "/var/lib/ballast-agent")]

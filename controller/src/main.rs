@@ -24,25 +24,31 @@ const STREAMS_MAX: Duration = Duration::from_secs(2);
 #[command(version)]
 struct Arguments {
     /// Id of this controller, from 1.
-    #[arg(long)]
+    #[arg(long, env = "BALLAST_ID")]
     id: u64,
     /// Name of the cluster; the same on all members.
-    #[arg(long)]
+    #[arg(long, env = "BALLAST_CLUSTER")]
     cluster: String,
     /// Folder of the replicated log.
     #[arg(long)]
     data: PathBuf,
     /// All members, this one included.
-    #[arg(long, value_delimiter = ',', required = true, value_name = "ID=HOST:PORT,...")]
+    #[arg(
+        long,
+        env = "BALLAST_PEERS",
+        value_delimiter = ',',
+        required = true,
+        value_name = "ID=HOST:PORT,..."
+    )]
     peers: Vec<String>,
     /// Where the other controllers connect to.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "BALLAST_LISTEN_PEERS", value_name = "ADDRESS:PORT")]
     listen_peers: SocketAddr,
     /// Where agents connect to.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "BALLAST_LISTEN_AGENTS", value_name = "ADDRESS:PORT")]
     listen_agents: SocketAddr,
     /// Where REST clients connect to; absent: a socket passed by the service manager (`LISTEN_FDS`).
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "BALLAST_LISTEN_REST", value_name = "ADDRESS:PORT")]
     listen_rest: Option<SocketAddr>,
     /// The authority's certificate (PEM).
     #[arg(long)]
