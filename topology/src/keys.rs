@@ -696,7 +696,7 @@ pub(crate) const SAFETY: Shape = Shape {
         key(
             "confirm_within",
             Type::Duration(CONFIRM_MS_MIN),
-            "none",
+            "`10s`",
             "A host that cannot reach a controller for this long after a new program goes back to its confirmed one.",
         ),
     ],

@@ -76,6 +76,11 @@ impl PartialEq for Sources {
 }
 
 impl Sources {
+    /// All files, with the number of lines before each; sorted by that.
+    pub fn files(&self) -> &[(String, u32)] {
+        &self.files
+    }
+
     /// The file that holds this line of the model, and the line's number in it, from 1; nothing in a network
     /// that was not read.
     pub fn place(&self, line: u32) -> Option<(&str, u32)> {
@@ -416,9 +421,9 @@ pub struct Safety {
     pub max_link_load_percent: Option<u32>,
     /// Hosts of the first step of a change; nothing: no step of its own.
     pub canary_hosts: Option<u32>,
-    /// A host that cannot reach a controller for this long after a new program goes back to its confirmed
-    /// one, in milliseconds; nothing: it keeps the new one.
-    pub confirm_within_ms: Option<u64>,
+    /// A host that cannot reach a controller for this long after a new program goes back to the one before, in
+    /// milliseconds.
+    pub confirm_within_ms: u64,
 }
 
 impl Topology {

@@ -366,6 +366,9 @@ pub struct Host {
     pub pinned: bool,
     /// Frozen from the host.
     pub frozen: bool,
+    /// Who pinned or froze it, why and since when; empty when nobody did.
+    #[serde(default)]
+    pub hold: String,
     /// Its agent's version.
     pub agent_version: Option<String>,
     /// What is wrong, in words.

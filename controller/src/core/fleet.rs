@@ -46,6 +46,8 @@ pub(crate) struct HostView {
     pub(crate) pinned: bool,
     /// From its last beat.
     pub(crate) frozen: bool,
+    /// From its last beat: who pinned or froze it, why and since when.
+    pub(crate) hold: String,
     /// Since when it does not run what it is assigned.
     pub(crate) behind_since: Option<Millis>,
 }
@@ -69,16 +71,34 @@ impl HostView {
         let wanted = (assignment.generation, assignment.digest);
         let ack = self.ack.as_ref().filter(|ack| (ack.generation, ack.digest) == wanted);
         let held = self.held.as_ref().is_some_and(|held| (held.generation, held.digest) == wanted);
+        let held = held && !self.on_trial(assignment);
         if held && self.objects.refused == 0 && self.objects != ObjectCounts::default() {
             return Standing::Acknowledged;
         }
         ack.map_or(Standing::Waiting, answered)
+    }
+
+    /// Whether it runs what it is assigned, and would go back by itself without an answer to it.
+    pub(crate) fn on_trial(&self, assignment: &Assignment) -> bool {
+        let wanted = (assignment.generation, assignment.digest);
+        match &self.held {
+            Some(held) if (held.generation, held.digest) == wanted => held.unconfirmed,
+            _ => false,
+        }
+    }
+
+    /// Whether it went back from its assignment by itself.
+    pub(crate) fn went_back(&self, assignment: &Assignment) -> bool {
+        let wanted = (assignment.generation, assignment.digest);
+        let ack = self.ack.as_ref().filter(|ack| (ack.generation, ack.digest) == wanted);
+        ack.is_some_and(|ack| matches!(ack.outcome, Outcome::Reverted { .. }))
     }
 }
 
 /// What an answer that is no success means, in words.
 fn answered(ack: &Ack) -> Standing {
     match &ack.outcome {
+        Outcome::Applied | Outcome::Unchanged if ack.unconfirmed => Standing::Waiting,
         Outcome::Applied | Outcome::Unchanged => Standing::Acknowledged,
         Outcome::NeedTable | Outcome::Stale { .. } => Standing::Waiting,
         Outcome::Conflict => Standing::Refused("it holds another program of the same generation".to_string()),
@@ -201,6 +221,7 @@ impl Fleet {
                 view.applied_age_ms = Some(beat.applied_age_ms);
                 view.pinned = beat.pinned;
                 view.frozen = beat.frozen;
+                view.hold.clone_from(&beat.hold);
                 view.doubt_ack();
                 view.take_links(&beat.links);
                 self.weigh(host, true, now);

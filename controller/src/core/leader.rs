@@ -341,11 +341,16 @@ impl Controller {
         } else {
             supposed.links_down.remove(&link);
         }
-        let networks = self.networks_assigned(&Arc::new(supposed), out)?;
+        let facts_after = Arc::new(supposed);
+        let networks = self.networks_assigned(&facts_after, out)?;
+        let back = self.gone_back(&facts_after, out)?;
         let mut hosts = Vec::new();
         for (host, assignment) in &self.state.assignments {
             let network = networks.get(&assignment.revision)?;
-            if let Some((_, digest)) = network.host(host)
+            // A host that went back by itself gets the reaction on top of what it runs, never on top of what it left.
+            if let Some((revision, digest)) = back.get(host) {
+                hosts.push(Assigned { host: host.clone(), revision: *revision, digest: *digest });
+            } else if let Some((_, digest)) = network.host(host)
                 && (digest != assignment.digest || self.state.is_void(assignment))
             {
                 hosts.push(Assigned { host: host.clone(), revision: assignment.revision, digest });
@@ -369,6 +374,33 @@ impl Controller {
             base_release_index,
             release,
         }))
+    }
+
+    /// Hosts that went back by themselves: the revision that each runs, and its program of that under `facts`. `None` while a
+    /// program is being computed.
+    fn gone_back(
+        &mut self,
+        facts: &Arc<Facts>,
+        out: &mut Vec<Effect>,
+    ) -> Option<BTreeMap<String, (u64, Digest)>> {
+        let back = self.state.assignments.iter().filter_map(|(host, assignment)| {
+            let view = self.fleet.host(host).filter(|view| view.went_back(assignment))?;
+            // Until its next beat says what it runs, nothing can be made for it.
+            let held = view.held.as_ref().filter(|held| held.generation != assignment.generation);
+            Some((host.clone(), held.map(|held| held.revision)))
+        });
+        let mut found = BTreeMap::new();
+        for (host, revision) in back.collect::<Vec<_>>() {
+            let revision = revision?;
+            // Of a revision that is forgotten nothing can be made.
+            let Some(key) = self.state.key(revision, facts) else { continue };
+            let Some(topology) = self.state.topology(revision) else { continue };
+            let network = self.programs.get(key, topology, out)?;
+            if let Some((_, digest)) = network.host(&host) {
+                found.insert(host, (revision, digest));
+            }
+        }
+        Some(found)
     }
 
     /// Whether a link that is held to be down is to be used again.
@@ -511,8 +543,10 @@ impl Controller {
         let wanted = network.digests_by_host();
         let running = (self.state.assignments.iter())
             .map(|(host, assignment)| {
-                // What comes from a void release runs nowhere: it is released again, whatever it is.
-                let nothing = self.state.is_void(assignment);
+                // What comes from a void release, or what a host went back from, runs nowhere: it is released again,
+                // whatever it is.
+                let back = self.fleet.host(host).is_some_and(|view| view.went_back(assignment));
+                let nothing = back || self.state.is_void(assignment);
                 (host.clone(), if nothing { Digest([0; 32]) } else { assignment.digest })
             })
             .collect();

@@ -36,7 +36,7 @@ use crate::core::leader::Leader;
 use crate::core::programs::{Key, Programs};
 use crate::core::replica::{Committed, Replica};
 use crate::core::requests::Requests;
-use crate::core::serve::Session;
+use crate::core::serve::{Origins, Session};
 use crate::core::state::{ReleaseRecord, State, decode_snapshot, encode_snapshot};
 use crate::core::storage::Storage;
 use crate::core::votes::Votes;
@@ -64,6 +64,7 @@ pub struct Controller {
     fleet: Fleet,
     sessions: BTreeMap<AgentSession, Session>,
     requests: Requests,
+    origins: Origins,
     /// Only on the leader.
     leader: Option<Leader>,
     /// Why this replica serves nothing: a majority computes other programs than it does.
@@ -110,6 +111,7 @@ impl Controller {
             fleet: Fleet::new(config.beat_ms),
             sessions: BTreeMap::new(),
             requests: Requests::default(),
+            origins: Origins::default(),
             leader: None,
             outvoted: None,
             unix_ms: 0,

@@ -4,12 +4,12 @@
 //! never when the agent has accepted something newer.
 
 use crate::core::event::{AgentSession, Effect, Millis};
-use crate::core::state::Assignment;
+use crate::core::state::{Assignment, ChangeKind, IntentRecord};
 use crate::core::{Controller, votes};
 use plan::{Digest, Network};
 use std::sync::Arc;
 use wire::Generation;
-use wire::agent::{Offer, Outcome, ToAgent, ToController};
+use wire::agent::{Offer, Origin, Outcome, ToAgent, ToController};
 use wire::peer::PeerBody;
 
 /// Beats without a word about an offer after which it is sent again.
@@ -27,6 +27,34 @@ pub(crate) struct Session {
     answered: bool,
     /// It does not hold the prefix table that it said it holds.
     needs_table: bool,
+    /// The highest probe of its beats: the pulse names it.
+    echo: u64,
+}
+
+/// Where the programs of one revision come from, made once for all hosts.
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
+    revision: u64,
+    table: Option<Digest>,
+    origin: Origin,
+}
+
+impl Origins {
+    /// The origin of a program of `intent`, released by `change`.
+    fn of(&mut self, intent: &IntentRecord, network: &Network, change: u64) -> Origin {
+        if (self.revision, self.table) != (intent.revision, Some(network.table_digest)) {
+            let topology = &intent.topology;
+            let line = |name: &str| topology.node_index(name).map_or(0, |node| topology.node(node).line);
+            let lines = network.table.classes.iter().map(|class| line(&class.name)).collect();
+            let files = topology.sources.files().to_vec();
+            *self = Origins {
+                revision: intent.revision,
+                table: Some(network.table_digest),
+                origin: Origin { change: 0, files, lines },
+            };
+        }
+        Origin { change, ..self.origin.clone() }
+    }
 }
 
 impl Controller {
@@ -55,7 +83,8 @@ impl Controller {
         }
         self.fleet.session(&host, self.config.id, true, now);
         self.observe(&host, true, None, out);
-        let fresh = Session { host, greeted: false, offered: None, answered: false, needs_table: false };
+        let fresh =
+            Session { host, greeted: false, offered: None, answered: false, needs_table: false, echo: 0 };
         self.sessions.insert(session, fresh);
     }
 
@@ -102,7 +131,20 @@ impl Controller {
                     }
                 }
             }
-            ToController::Beat(_) | ToController::Links(_) => {}
+            ToController::Beat(beat) => {
+                let held_before =
+                    self.fleet.host(&host).is_some_and(|view| (view.pinned, view.frozen) != (false, false));
+                if held_before && !beat.pinned && !beat.frozen {
+                    // The person on the host let go of it.
+                    known.offered = None;
+                }
+                if beat.probe > known.echo {
+                    known.echo = beat.probe;
+                    let pulse = self.pulse_of(session);
+                    out.extend(pulse.map(|message| Effect::SendAgent { session, message }));
+                }
+            }
+            ToController::Links(_) => {}
         }
         self.fleet.heard(&host, self.config.id, &message, now);
         self.observe(&host, true, Some(message), out);
@@ -126,6 +168,7 @@ impl Controller {
     fn offer(&mut self, session: AgentSession, now: Millis, out: &mut Vec<Effect>) {
         let Some(known) = self.sessions.get(&session).filter(|known| known.greeted) else { return };
         let Some((assignment, network)) = self.served(&known.host) else { return };
+        let (assignment, network) = (assignment.clone(), network.clone());
         let Some(view) = self.fleet.host(&known.host) else { return };
         let held = view.held.as_ref();
         if held.is_some_and(|held| held.generation >= assignment.generation)
@@ -144,7 +187,11 @@ impl Controller {
         let Some((program, digest)) = network.host(&known.host) else { return };
         let holds_table =
             held.is_some_and(|held| held.table_digest == network.table_digest) && !known.needs_table;
+        let (unconfirmed, confirm_within_ms) = self.trial(&assignment);
+        let release = self.state.releases.get(&assignment.generation.index);
+        let change = release.map_or(0, |release| release.change);
         let intent = self.state.intents.get(&assignment.revision);
+        let origin = intent.map(|intent| self.origins.of(intent, &network, change)).unwrap_or_default();
         let offer = Offer {
             generation: assignment.generation,
             revision: assignment.revision,
@@ -152,11 +199,11 @@ impl Controller {
             table_digest: network.table_digest,
             table: (!holds_table).then(|| network.table.clone()),
             program: program.clone(),
-            unconfirmed: false,
+            unconfirmed,
             allowed_removals: 0,
             overrides: intent.and_then(|intent| intent.overrides.clone()),
-            confirm_within_ms: 0,
-            origin: wire::agent::Origin::default(),
+            confirm_within_ms,
+            origin,
         };
         tracing::info!(host = %known.host, generation = %assignment.generation, digest = %digest.short(), "offer");
         out.push(Effect::SendAgent { session, message: ToAgent::Offer(Box::new(offer)) });
@@ -166,6 +213,17 @@ impl Controller {
             known.answered = false;
             known.needs_table = false;
         }
+    }
+
+    /// Whether an assignment is offered on trial, and the time for it. What people want is: a host that it cuts off comes
+    /// back by itself. A reaction to a failure and a link's return are not: going back would undo what they answer.
+    fn trial(&self, assignment: &Assignment) -> (bool, u32) {
+        let release = self.state.releases.get(&assignment.generation.index);
+        let change = release.and_then(|release| self.state.changes.get(&release.change));
+        let wanted = change.is_some_and(|change| change.kind == ChangeKind::Intent);
+        let within_ms = (self.state.topology(assignment.revision))
+            .map_or(0, |topology| u32::try_from(topology.safety.confirm_within_ms).unwrap_or(u32::MAX));
+        if wanted { (true, within_ms) } else { (false, 0) }
     }
 
     /// What may be served to `host`: its assignment and the programs that hold it.
@@ -197,11 +255,17 @@ impl Controller {
 
     /// The controllers' half of the beat.
     pub(crate) fn pulse(&mut self, out: &mut Vec<Effect>) {
-        for (session, known) in self.sessions.iter().filter(|(_, known)| known.greeted) {
-            let assigned: Option<(Generation, Digest)> =
-                self.served(&known.host).map(|(assignment, _)| (assignment.generation, assignment.digest));
-            out.push(Effect::SendAgent { session: *session, message: ToAgent::Pulse { assigned, echo: 0 } });
+        for session in self.sessions.keys() {
+            let pulse = self.pulse_of(*session);
+            out.extend(pulse.map(|message| Effect::SendAgent { session: *session, message }));
         }
+    }
+
+    fn pulse_of(&self, session: AgentSession) -> Option<ToAgent> {
+        let known = self.sessions.get(&session).filter(|known| known.greeted)?;
+        let assigned: Option<(Generation, Digest)> =
+            self.served(&known.host).map(|(assignment, _)| (assignment.generation, assignment.digest));
+        Some(ToAgent::Pulse { assigned, echo: known.echo })
     }
 
     /// Ends all sessions: this replica serves nobody.

@@ -106,6 +106,7 @@ impl Controller {
             writes_total: view.writes_total,
             pinned: view.pinned,
             frozen: view.frozen,
+            hold: view.hold.clone(),
             agent_version: view.version.clone(),
             alarms: self.host_alarms(host, now),
             links: self.host_links(host, view),
@@ -175,10 +176,10 @@ impl Controller {
             alarms.push(format!("its kernel refuses {} objects of its program", view.objects.refused));
         }
         if view.pinned {
-            alarms.push("is pinned from the host: it takes no new program".to_string());
+            alarms.push(format!("takes no new program, {}", held_words("pinned", &view.hold)));
         }
         if view.frozen {
-            alarms.push("is frozen from the host: its agent writes nothing".to_string());
+            alarms.push(format!("its agent writes nothing, {}", held_words("frozen", &view.hold)));
         }
         alarms
     }
@@ -488,6 +489,9 @@ impl Controller {
         }
         match self.standing(host, assignment) {
             Standing::Acknowledged => ("acknowledged", String::new()),
+            Standing::Waiting if self.fleet.host(host).is_some_and(|view| view.on_trial(assignment)) => {
+                ("released", "runs it, and goes back by itself without an answer under it".to_string())
+            }
             Standing::Waiting => ("released", String::new()),
             Standing::Refused(words) => ("refused", words),
             Standing::Failed(words) => ("failed", words),
@@ -501,6 +505,11 @@ impl Controller {
             |index| self.state.releases.get(&index).is_some_and(|release| release.change == change.number);
         ack.filter(|ack| of_change(ack.generation.index)).map_or(0, |ack| ack.writes)
     }
+}
+
+/// Who holds a host, as its agent says; old agents say only that somebody does.
+fn held_words(how: &str, hold: &str) -> String {
+    if hold.is_empty() { format!("{how} from the host") } else { hold.to_string() }
 }
 
 fn no_topology() -> ReadAnswer {

@@ -95,7 +95,7 @@ pub(crate) fn safety() -> Safety {
         link_up_hold_ms: 2_000,
         max_link_load_percent: None,
         canary_hosts: None,
-        confirm_within_ms: None,
+        confirm_within_ms: 10_000,
     }
 }
 

@@ -17,7 +17,7 @@ impl Reader<'_> {
             link_up_hold_ms: 2_000,
             max_link_load_percent: None,
             canary_hosts: None,
-            confirm_within_ms: None,
+            confirm_within_ms: 10_000,
         };
         let Some(fields) = value.and_then(|value| self.fields(value, &keys::SAFETY)) else { return safety };
         if let Some(share) =
@@ -37,7 +37,8 @@ impl Reader<'_> {
             let help = "write a number of hosts, as in `1`";
             self.integer(value, "`canary`", CANARY_HOSTS, Code::OUT_OF_RANGE, help).map(|hosts| hosts as u32)
         });
-        safety.confirm_within_ms = self.duration(&fields, "confirm_within", CONFIRM_MS_MIN);
+        safety.confirm_within_ms =
+            self.duration(&fields, "confirm_within", CONFIRM_MS_MIN).unwrap_or(safety.confirm_within_ms);
         safety
     }
 

@@ -250,6 +250,99 @@ fn a_host_that_says_no_halts_the_change_with_its_words() {
 }
 
 #[test]
+fn what_people_want_comes_on_trial_and_a_step_waits_until_it_is_confirmed() {
+    let mut cluster = running(3);
+    assert!(
+        cluster.agents["a"].offers.iter().all(|offer| offer.unconfirmed && offer.confirm_within_ms == 10_000)
+    );
+    let careful = dearer().replace("max_hosts_per_step: 100%", "max_hosts_per_step: 1, confirm_within: 3s");
+    cluster.agents.get_mut("a").unwrap().temper = Temper::Tries;
+    let id = cluster.put(1, &careful);
+    let change = cluster.answer(id).change;
+    cluster.run(3_000);
+    let offer = cluster.agents["a"].offers.last().unwrap().clone();
+    assert_eq!((offer.unconfirmed, offer.confirm_within_ms, offer.origin.change), (true, 3_000, change));
+    assert_eq!(offer.origin.place(0).map(|(file, _)| file), Some("t.yaml"));
+    assert_eq!(cluster.change(change).unwrap().step, 1, "it is acknowledged, on trial");
+    let ReadAnswer::Change(shown) = cluster.read(2, ReadRequest::Change(change)) else { panic!() };
+    assert!(shown.hosts[0].detail.contains("goes back by itself"), "{:?}", shown.hosts);
+    cluster.confirm("a");
+    cluster.until(3_000, "done", |cluster| cluster.state_of(change) == "done");
+    // A reaction to a failure and a link's return stay in any case.
+    cluster.carrier("a", "eth1", false);
+    cluster.carrier("b", "eth1", false);
+    cluster.until(3_000, "done", |cluster| cluster.state_of(change + 1) == "done");
+    cluster.carrier("a", "eth1", true);
+    cluster.carrier("b", "eth1", true);
+    cluster.until(20_000, "done", |cluster| cluster.state_of(change + 2) == "done");
+    for offer in cluster.agents["a"].offers.iter().filter(|offer| offer.origin.change > change) {
+        assert!(!offer.unconfirmed && offer.confirm_within_ms == 0, "{offer:?}");
+    }
+    assert!(cluster.converged());
+}
+
+#[test]
+fn a_host_that_goes_back_halts_the_change_and_gets_reactions_to_failures_on_top_of_what_it_runs() {
+    let mut cluster = running(3);
+    let careful = dearer().replace("max_hosts_per_step: 100%", "max_hosts_per_step: 1");
+    cluster.agents.get_mut("a").unwrap().temper = Temper::Tries;
+    let id = cluster.put(1, &careful);
+    let change = cluster.answer(id).change;
+    cluster.run(1_000);
+    let offers = cluster.agents["a"].offers.len();
+    cluster.go_back("a");
+    cluster.until(3_000, "halted", |cluster| cluster.state_of(change) == "halted");
+    let detail = cluster.change(change).unwrap().detail.clone();
+    assert!(detail.starts_with("a: it went back") && detail.contains("no controller answered"), "{detail}");
+    cluster.run(5_000);
+    assert_eq!(cluster.agents["a"].offers.len(), offers, "the same is not pushed again");
+    assert_eq!(cluster.agents["c"].held.as_ref().unwrap().revision, 1, "the next step never began");
+    // A failure: a gets its reaction by the revision that it runs, and not on trial.
+    cluster.carrier("b", "eth2", false);
+    cluster.carrier("c", "eth1", false);
+    cluster.until(3_000, "done", |cluster| cluster.state_of(change + 1) == "done");
+    let held = cluster.agents["a"].held.clone().unwrap();
+    assert_eq!(held.revision, 1);
+    assert!(!cluster.agents["a"].offers.last().unwrap().unconfirmed);
+    // The operator mends what cut it off and applies the same again: every host gets there.
+    cluster.agents.get_mut("a").unwrap().temper = Temper::Willing;
+    apply(&mut cluster, 1, &careful);
+}
+
+#[test]
+fn the_same_topology_applied_again_reaches_a_host_that_went_back() {
+    let mut cluster = running(3);
+    cluster.agents.get_mut("a").unwrap().temper = Temper::Tries;
+    let id = cluster.put(1, &dearer());
+    let change = cluster.answer(id).change;
+    cluster.run(1_000);
+    cluster.go_back("a");
+    cluster.until(3_000, "halted", |cluster| cluster.state_of(change) == "halted");
+    cluster.agents.get_mut("a").unwrap().temper = Temper::Willing;
+    apply(&mut cluster, 1, &dearer());
+    assert_eq!(cluster.agents["a"].held.as_ref().unwrap().revision, 3);
+}
+
+#[test]
+fn a_pinned_host_is_shown_halts_its_change_and_is_served_when_it_is_let_go() {
+    let mut cluster = running(3);
+    cluster.agents.get_mut("a").unwrap().temper = Temper::Pinned;
+    let id = cluster.put(1, &dearer());
+    let change = cluster.answer(id).change;
+    cluster.until(3_000, "halted", |cluster| cluster.state_of(change) == "halted");
+    assert!(cluster.change(change).unwrap().detail.contains("a: it is pinned by root: measuring"));
+    cluster.run(1_000);
+    for node in cluster.ids() {
+        let ReadAnswer::Host(host) = cluster.read(node, ReadRequest::Host("a".to_string())) else { panic!() };
+        assert!(host.pinned && host.alarms.iter().any(|alarm| alarm.contains("pinned")), "{host:?}");
+    }
+    cluster.agents.get_mut("a").unwrap().temper = Temper::Willing;
+    cluster.until(6_000, "a runs it", |cluster| {
+        cluster.agents["a"].held.as_ref().is_some_and(|held| held.revision == 2)
+    });
+}
+
+#[test]
 fn a_newer_topology_supersedes_a_change_in_work() {
     let mut cluster = running(3);
     cluster.agents.get_mut("a").unwrap().temper = Temper::Silent;

@@ -39,6 +39,9 @@ pub(super) enum Temper {
     Refuses,
     Fails,
     Silent,
+    /// Runs what it is offered, on trial for as long as the test wants.
+    Tries,
+    Pinned,
 }
 
 pub(super) struct Agent {
@@ -46,6 +49,8 @@ pub(super) struct Agent {
     session: AgentSession,
     pub(super) temper: Temper,
     pub(super) held: Option<Held>,
+    /// What was in force before that.
+    before: Option<Held>,
     pub(super) highest: Generation,
     pub(super) offers: Vec<Offer>,
     pub(super) links: BTreeMap<String, LinkState>,
@@ -358,6 +363,7 @@ impl Cluster {
                 session: AgentSession(0),
                 temper: Temper::Willing,
                 held: None,
+                before: None,
                 highest: Generation::default(),
                 offers: Vec::new(),
                 links,
@@ -388,6 +394,30 @@ impl Cluster {
         self.say(host, ToController::Hello(hello));
         let links = self.agents[host].links.values().cloned().collect();
         self.say(host, ToController::Links(links));
+    }
+
+    /// An agent whose time was over goes back to what it ran before, and says so.
+    pub(super) fn go_back(&mut self, host: &str) {
+        let agent = self.agents.get_mut(host).unwrap();
+        let left = std::mem::replace(&mut agent.held, agent.before.take()).unwrap();
+        let ack = Ack {
+            generation: left.generation,
+            digest: left.digest,
+            outcome: Outcome::Reverted { detail: "no controller answered".to_string() },
+            effective_digest: None,
+            failures: Vec::new(),
+            writes: 0,
+            unconfirmed: false,
+        };
+        self.say(host, ToController::Ack(ack));
+    }
+
+    /// An agent on trial was answered.
+    pub(super) fn confirm(&mut self, host: &str) {
+        let agent = self.agents.get_mut(host).unwrap();
+        agent.held.as_mut().unwrap().unconfirmed = false;
+        let beat = agent.beat();
+        self.say(host, ToController::Beat(beat));
     }
 
     /// The agent's stream ends.
@@ -528,7 +558,7 @@ impl Agent {
             objects: ObjectCounts { installed: 10, pending: 0, refused: 0 },
             writes_total: 0,
             applied_age_ms: 5,
-            pinned: false,
+            pinned: self.temper == Temper::Pinned,
             frozen: false,
             probe: 0,
             hold: String::new(),
@@ -560,8 +590,11 @@ impl Agent {
                     pending: false,
                 }];
             }
+            Temper::Pinned => ack.outcome = Outcome::Pinned { detail: "by root: measuring".to_string() },
             Temper::Willing if offer.table.is_none() && !self.has_table => ack.outcome = Outcome::NeedTable,
-            Temper::Willing => {
+            Temper::Willing | Temper::Tries => {
+                ack.unconfirmed = self.temper == Temper::Tries && offer.unconfirmed;
+                self.before = self.held.clone();
                 self.has_table = true;
                 self.highest = offer.generation;
                 self.held = Some(Held {
@@ -570,7 +603,7 @@ impl Agent {
                     digest: offer.digest,
                     table_digest: offer.table_digest,
                     effective_digest: offer.digest,
-                    unconfirmed: false,
+                    unconfirmed: ack.unconfirmed,
                 });
             }
         }
