@@ -4,6 +4,7 @@ mod words;
 
 use agent::core::Config;
 use agent::core::config::Warning;
+use agent::core::provision;
 use agent::io::local::{self, Request};
 use agent::io::{lock, netns, notify::Manager, preflight, privilege, runtime, store::Store};
 use anyhow::{Context, Result, anyhow};
@@ -15,6 +16,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::warn;
+use wire::package::Package;
 
 /// The agent of a Ballast host: makes the kernel hold the host's program, and says what it holds.
 #[derive(Debug, Parser)]
@@ -28,6 +30,8 @@ struct Arguments {
 enum Command {
     /// Run the agent.
     Run(Box<RunArguments>),
+    /// Give this host its first program, so that it can reach controllers over the network itself. Run it before the agent.
+    Provision(ProvisionArguments),
     /// What is in force on this host and how it stands. Needs no controller and no network.
     Status(AskArguments),
     /// The program in force, object by object.
@@ -95,6 +99,16 @@ struct RunArguments {
 }
 
 #[derive(Debug, Args)]
+struct ProvisionArguments {
+    /// What `ballast program HOST FILE --package OUT` made.
+    #[arg(long, value_name = "OUT")]
+    program: PathBuf,
+    /// Folder of the ledger.
+    #[arg(long, default_value = "/var/lib/ballast-agent")]
+    state: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct AskArguments {
     /// The running agent's socket.
     #[arg(long, default_value = "/run/ballast-agent/agent.sock")]
@@ -145,13 +159,8 @@ const EXIT_NOT_REACHABLE: u8 = 5;
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run(arguments) => match run(&arguments) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("ballast-agent: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Run(arguments) => ended(run(&arguments)),
+        Command::Provision(arguments) => ended(provision(&arguments)),
         Command::Status(arguments) => ask(&arguments, &Request::of("status")),
         Command::Dump(arguments) => ask(&arguments, &Request::of("dump")),
         Command::Why(arguments) => {
@@ -170,6 +179,34 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+fn ended(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ballast-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn provision(arguments: &ProvisionArguments) -> Result<()> {
+    let path = arguments.program.display();
+    let bytes = std::fs::read(&arguments.program).with_context(|| path.to_string())?;
+    let package = Package::decode(&bytes).with_context(|| path.to_string())?;
+    let (host, digest) = (&package.program.host, package.digest.short());
+    // An agent that runs would write its own ledger over this one.
+    let _lock = lock::take(&arguments.state, false)?;
+    let store = Store::new(&arguments.state);
+    match provision::provision(store.load().as_ref(), &package)? {
+        None => print(&format!("{host} holds program {digest} already")),
+        Some(ledger) => {
+            store.save(&ledger).with_context(|| format!("the ledger in {}", arguments.state.display()))?;
+            print(&format!("{host} begins with program {digest}"));
+        }
+    }
+    Ok(())
 }
 
 fn run(arguments: &RunArguments) -> Result<()> {

@@ -216,6 +216,9 @@ pub(crate) struct Program {
     pub(crate) host: String,
     /// Compute from this file instead of asking.
     pub(crate) file: Option<PathBuf>,
+    /// Write the program to this file, for `ballast-agent provision` on a host that reaches no controller yet.
+    #[arg(long, value_name = "OUT", requires = "file")]
+    pub(crate) package: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) format: Format,
 }

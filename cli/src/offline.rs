@@ -18,6 +18,7 @@ use std::sync::Arc;
 use topology::{LinkIndex, NodeIndex, Topology};
 use wire::document::{self, Running};
 use wire::log::GuardRecord;
+use wire::package::Package;
 use wire::rest;
 
 /// `ballast schema`.
@@ -227,6 +228,12 @@ pub(crate) fn program(arguments: &Program, server: &Server) -> Done {
             let Some((program, digest)) = network.host(&arguments.host) else {
                 return Err(no_node(&topology, &arguments.host));
             };
+            if let Some(out) = &arguments.package {
+                let package = Package { table: network.table.clone(), program: program.clone(), digest };
+                std::fs::write(out, package.encode())
+                    .map_err(|error| Failure::new(exit::NO, format!("{}: {error}", out.display())))?;
+                say(&format!("{}: the program of {}", out.display(), arguments.host));
+            }
             document::program(program, &network.table, digest, None)
         }
     };

@@ -45,7 +45,8 @@ pub fn too_few(
     };
     let mut short: BTreeSet<String> = of(after).into_iter().collect();
     let kept: Vec<Site<'_>> = sites(old.0).into_iter().filter(|site| controllers.contains(site)).collect();
-    let order = steps(&old.1.digests_by_host(), &new.1.digests_by_host(), &new.0.safety);
+    let order =
+        steps(&old.1.digests_by_host(), &new.1.digests_by_host(), &new.0.safety, new.0.management.into());
     let mut running = runs(old.1);
     // After the last step all is as after the change.
     for step in order.iter().take(order.len().saturating_sub(1)) {

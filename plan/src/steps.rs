@@ -4,7 +4,7 @@
 
 use crate::{Digest, digest};
 use std::collections::BTreeMap;
-use topology::Safety;
+use topology::{Management, Safety};
 
 /// Hosts that are released together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,27 +16,48 @@ pub struct Step {
     pub bake_ms: u64,
 }
 
+/// Where hosts without a program go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fresh {
+    /// In front: they forward before any other host's new program sends transit to them.
+    First,
+    /// At the end: under in-band management they are reached only once the others have routes to them.
+    Last,
+}
+
+impl From<Management> for Fresh {
+    fn from(management: Management) -> Fresh {
+        match management {
+            Management::Separate => Fresh::First,
+            Management::InBand => Fresh::Last,
+        }
+    }
+}
+
 /// Splits a change of intent into steps of at most `max(1, safety.max_hosts_per_step)` hosts that have a program
-/// already; hosts without one are exempt and all in the first step. Hosts whose digest stays are in no step.
+/// already; hosts without one are exempt and all in one step, the first or the last. Hosts whose digest stays are in no
+/// step.
 ///
-/// The first step holds the hosts without a program and nobody else: they forward before any other host's
-/// new program sends transit to them. The others follow sorted by name. A share is one of all hosts that
-/// shall have a program.
+/// The step of the hosts without a program holds nobody else. The others are sorted by name. A share is one of all hosts
+/// that shall have a program.
 pub fn steps(
     running: &BTreeMap<String, Digest>,
     wanted: &BTreeMap<String, Digest>,
     safety: &Safety,
+    place: Fresh,
 ) -> Vec<Step> {
     let changed = wanted.iter().filter(|(host, digest)| running.get(*host) != Some(digest));
     let (known, fresh): (Vec<String>, Vec<String>) =
         changed.map(|(host, _)| host.clone()).partition(|host| running.contains_key(host));
     let hosts_per_step = safety.max_hosts_per_step.of(wanted.len()).max(1);
-    let first = (!fresh.is_empty()).then_some(Step { hosts: fresh, bake_ms: 0 });
+    let fresh = (!fresh.is_empty()).then_some(Step { hosts: fresh, bake_ms: 0 });
+    let (first, last) = match place {
+        Fresh::First => (fresh, None),
+        Fresh::Last => (None, fresh),
+    };
     let others = known.chunks(hosts_per_step);
-    first
-        .into_iter()
-        .chain(others.map(|hosts| Step { hosts: hosts.to_vec(), bake_ms: safety.bake_ms }))
-        .collect()
+    let others = others.map(|hosts| Step { hosts: hosts.to_vec(), bake_ms: safety.bake_ms });
+    first.into_iter().chain(others).chain(last).collect()
 }
 
 /// Names a plan: BLAKE3 over what the hosts run, what they shall run, and the steps. A plan that is applied
@@ -67,7 +88,7 @@ mod tests {
     #[track_caller]
     fn check(share: Share, running: &str, wanted: &str, expected: &str) {
         let safety = Safety { max_hosts_per_step: share, ..safety() };
-        let steps = steps(&digests(running), &digests(wanted), &safety);
+        let steps = steps(&digests(running), &digests(wanted), &safety, Fresh::First);
         let text: Vec<String> =
             steps.iter().map(|step| format!("{} {}", step.hosts.join(""), step.bake_ms)).collect();
         assert_eq!(text.join(", "), expected);
@@ -77,6 +98,17 @@ mod tests {
     fn hosts_without_a_program_are_all_in_the_first_step_and_do_not_bake() {
         check(Share::Count(1), "", "a1 b1 c1 d1", "abcd 0");
         check(Share::Count(1), "b1 c1", "a2 b2 c2 d2", "ad 0, b 10000, c 10000");
+    }
+
+    #[test]
+    fn under_in_band_management_they_are_in_the_last_one() {
+        let safety = Safety { max_hosts_per_step: Share::Count(1), ..safety() };
+        let of = |running, wanted| {
+            let steps = steps(&digests(running), &digests(wanted), &safety, Management::InBand.into());
+            steps.iter().map(|step| format!("{} {}", step.hosts.join(""), step.bake_ms)).collect::<Vec<_>>()
+        };
+        assert_eq!(of("", "a1 b1"), ["ab 0"]);
+        assert_eq!(of("b1 c1", "a2 b2 c2 d2"), ["b 10000", "c 10000", "ad 0"]);
     }
 
     #[test]
@@ -97,10 +129,24 @@ mod tests {
     #[test]
     fn a_plan_hash_names_what_runs_what_shall_run_and_the_steps() {
         let (running, wanted) = (digests("a1 b1"), digests("a2 b2"));
-        let together = steps(&running, &wanted, &Safety { max_hosts_per_step: Share::Count(2), ..safety() });
-        let apart = steps(&running, &wanted, &Safety { max_hosts_per_step: Share::Count(1), ..safety() });
-        let unbaked =
-            steps(&running, &wanted, &Safety { bake_ms: 0, max_hosts_per_step: Share::Count(2), ..safety() });
+        let together = steps(
+            &running,
+            &wanted,
+            &Safety { max_hosts_per_step: Share::Count(2), ..safety() },
+            Fresh::First,
+        );
+        let apart = steps(
+            &running,
+            &wanted,
+            &Safety { max_hosts_per_step: Share::Count(1), ..safety() },
+            Fresh::First,
+        );
+        let unbaked = steps(
+            &running,
+            &wanted,
+            &Safety { bake_ms: 0, max_hosts_per_step: Share::Count(2), ..safety() },
+            Fresh::First,
+        );
         let hashes: std::collections::BTreeSet<Digest> = [
             plan_hash(&running, &wanted, &together),
             plan_hash(&running, &wanted, &apart),

@@ -486,7 +486,7 @@ pub fn plan(
     guards: &[GuardRecord],
 ) -> rest::PlanDocument {
     let wanted = network.digests_by_host();
-    let steps = steps::steps(&running.digests, &wanted, &topology.safety);
+    let steps = steps::steps(&running.digests, &wanted, &topology.safety, topology.management.into());
     let mut hosts: Vec<rest::PlanHost> = wanted
         .iter()
         .filter(|(host, digest)| running.digests.get(*host) != Some(digest))

@@ -12,6 +12,7 @@ pub mod generation;
 pub mod ledger;
 pub mod log;
 pub mod overrides;
+pub mod package;
 pub mod peer;
 mod program;
 pub mod rest;

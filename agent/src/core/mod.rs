@@ -15,6 +15,7 @@ pub mod ledger;
 mod local;
 mod memory;
 pub mod ownership;
+pub mod provision;
 mod questions;
 pub mod reconcile;
 mod session;

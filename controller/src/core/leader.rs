@@ -552,7 +552,7 @@ impl Controller {
             .collect();
         // Planned anew at each gate: facts may have moved programs since the change began, and what is left to
         // do always follows from what hosts are assigned.
-        let rest = steps(&running, &wanted, &topology.safety);
+        let rest = steps(&running, &wanted, &topology.safety, topology.management.into());
         let Some(next) = rest.first() else {
             return change.runs().then(|| done(change.number, self.left_behind(&topology)));
         };

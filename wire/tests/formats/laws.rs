@@ -626,7 +626,7 @@ proptest! {
             let _ = read(format, &bytes);
         }
         let format = name.split_once('-').unwrap().0;
-        let framed = ["ledger", "snapshot"].contains(&format);
+        let framed = ["ledger", "package", "snapshot"].contains(&format);
         prop_assert!(!framed || read(format, &bytes).is_err(), "{} with bit {} of byte {} flipped is read", name, bit, at);
     }
 }
@@ -635,7 +635,7 @@ proptest! {
 fn what_is_cut_short_is_survived_and_noticed_where_it_is_framed() {
     for (name, bytes) in samples::all() {
         let format = name.split_once('-').unwrap().0;
-        let framed = ["ledger", "snapshot"].contains(&format);
+        let framed = ["ledger", "package", "snapshot"].contains(&format);
         for length in 0..bytes.len() {
             let said = read(format, &bytes[..length]);
             assert!(!framed || said.is_err(), "{name} cut to {length} bytes is read");

@@ -12,11 +12,12 @@ use wire::DecodeError;
 use wire::agent::{ToAgent, ToController};
 use wire::ledger::Ledger;
 use wire::log::Entry;
+use wire::package::Package;
 use wire::peer::PeerMessage;
 use wire::snapshot::Snapshot;
 
 /// The formats by name.
-const FORMATS: [&str; 6] = ["to_controller", "to_agent", "peer", "log", "ledger", "snapshot"];
+const FORMATS: [&str; 7] = ["to_controller", "to_agent", "peer", "log", "ledger", "package", "snapshot"];
 
 /// What `bytes` say in a format, as text for people.
 fn read(format: &str, bytes: &[u8]) -> Result<String, DecodeError> {
@@ -40,6 +41,7 @@ fn read(format: &str, bytes: &[u8]) -> Result<String, DecodeError> {
         "peer" => PeerMessage::decode(bytes).map(text),
         "log" => Entry::decode(bytes).map(text),
         "ledger" => Ledger::decode(bytes).map(text),
+        "package" => Package::decode(bytes).map(text),
         "snapshot" => Snapshot::decode(bytes).map(text),
         other => panic!("no format {other}"),
     }

@@ -20,6 +20,7 @@ use wire::agent::{
 use wire::ledger::{Hold, Kept, Ledger, Reverted};
 use wire::log::{Assigned, ChangeState, Command, Entry, Fact, GuardRecord, Intent, Release, RequestId};
 use wire::overrides::Override;
+use wire::package::Package;
 use wire::peer::{ClientAnswer, ClientBody, ClientRequest, PeerBody, PeerMessage};
 use wire::proto::replica::v1 as proto;
 use wire::snapshot::Snapshot;
@@ -43,6 +44,9 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     for (name, ledger) in ledgers() {
         add("ledger", name, ledger.encode());
     }
+    let (table, program) = (Arc::new(table()), Arc::new(program()));
+    let digest = program.digest(table.digest());
+    add("package", "whole", Package { table, program, digest }.encode());
     add("snapshot", "whole", snapshot().encode());
     add("snapshot", "empty", Snapshot { applied: 1, state: proto::State::default() }.encode());
     all

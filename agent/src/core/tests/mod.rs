@@ -5,6 +5,7 @@ mod boot;
 mod guard;
 mod hold;
 mod ledger;
+mod provision;
 mod reconcile;
 mod session;
 mod trial;
