@@ -313,6 +313,9 @@ pub struct VxlanNeighbour {
     pub mac: [u8; 6],
 }
 
+/// How far from the place of an even spread a class's routes are looked for at first.
+const CLASS_REACH: usize = 8;
+
 impl PrefixTable {
     /// Digest of the table: prefixes fall into a fixed number of blocks by their own hash, each block is
     /// hashed alone, then all block digests and the classes together.
@@ -341,9 +344,21 @@ impl Program {
 
     /// The class's routes, best metric first; none for a class that ends here or cannot be reached.
     pub fn class_routes(&self, class: ClassId) -> &[ClassRoute] {
-        let start = self.classes.partition_point(|route| route.class < class);
-        let length = self.classes[start..].partition_point(|route| route.class == class);
-        &self.classes[start..start + length]
+        // Numbers of classes are hashes: the place is about where an even spread would have it.
+        let routes = &self.classes[..];
+        let guess = ((routes.len() as u64 * u64::from(class.0)) >> u32::BITS) as usize;
+        let (mut start, mut end, mut reach) = (guess, guess, CLASS_REACH);
+        while start > 0 && routes[start - 1].class >= class {
+            (start, end) = (start.saturating_sub(reach), start);
+            reach *= 2;
+        }
+        while end < routes.len() && routes[end].class < class {
+            (start, end) = (end, (end + reach).min(routes.len()));
+            reach *= 2;
+        }
+        let start = start + routes[start..end].partition_point(|route| route.class < class);
+        let length = routes[start..].iter().take_while(|route| route.class == class).count();
+        &routes[start..start + length]
     }
 
     /// The group with this id.

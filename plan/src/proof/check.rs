@@ -1,8 +1,9 @@
 //! Whether a proof holds: each destination by itself, each step by itself.
 
-use super::read::{HERE, Run, Sets, Story, Target};
+use super::read::{HERE, Kind, Run, Story, Target};
 use super::{Proof, State, Witness, Wrong};
 use crate::{ClassId, Facts, Program};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -16,8 +17,9 @@ pub(super) fn verify(
     let story = Story::new(old, steps, new, facts)?;
     let ranks = Ranks::new(&story, proof)?;
     strays(&story)?;
+    let mut marks = Marks::new(story.names.len());
     for (target, hosts) in changing(&story) {
-        Check::new(&story, &story.targets[target], hosts).all_steps(&ranks)?;
+        Check::new(&story, &story.targets[target], hosts, &mut marks).all_steps(&ranks)?;
     }
     Ok(())
 }
@@ -27,10 +29,10 @@ pub(super) fn verify(
 fn strays(story: &Story<'_>) -> Result<(), Wrong> {
     for (node, runs) in story.runs.iter().enumerate() {
         let Some((_, last)) = runs.last() else { continue };
-        for (step, run) in runs.iter().filter(|(_, run)| matches!(run, Run::New(_, true))) {
+        for (step, run) in runs.iter().filter(|(_, run)| matches!(run.kind, Kind::New(_, true))) {
             for (class, name) in &story.arrivals {
-                let ways = story.routes(node, *run, *class);
-                if !ways.primary.is_empty() && ways.primary != story.routes(node, *last, *class).primary {
+                let way = story.in_force(node, run, *class);
+                if !way.is_empty() && way != story.in_force(node, last, *class) {
                     let (host, destination) = (story.names[node].to_string(), name.to_string());
                     return Err(Wrong::Stray { step: *step, host, destination });
                 }
@@ -54,11 +56,11 @@ fn changing(story: &Story<'_>) -> BTreeMap<usize, BTreeSet<usize>> {
     for (node, runs) in story.runs.iter().enumerate() {
         for change in runs.windows(2) {
             let [(_, before), (_, after)] = change else { continue };
-            let classes = story.differing(node, *before, *after);
+            let classes = story.differing(node, before, after);
             let found = classes.iter().filter_map(|class| of_class.get(class));
             for at in found.chain(&others) {
                 let target = &story.targets[*at];
-                if story.sets(node, *before, target).primary != story.sets(node, *after, target).primary {
+                if story.primary(node, before, target) != story.primary(node, after, target) {
                     changing.entry(*at).or_default().insert(node);
                 }
             }
@@ -124,19 +126,80 @@ struct End {
     safe: bool,
 }
 
+/// Something known of some nodes, empty again at no cost.
+struct Marked<T> {
+    turn: u32,
+    of_node: Vec<(u32, T)>,
+}
+
+impl<T: Copy> Marked<T> {
+    fn new(nodes: usize, nothing: T) -> Marked<T> {
+        Marked { turn: 1, of_node: vec![(0, nothing); nodes] }
+    }
+
+    fn clear(&mut self) {
+        self.turn += 1;
+    }
+
+    fn get(&self, node: usize) -> Option<T> {
+        let (turn, known) = self.of_node.get(node)?;
+        (*turn == self.turn).then_some(*known)
+    }
+
+    fn set(&mut self, node: usize, known: T) {
+        if let Some(place) = self.of_node.get_mut(node) {
+            *place = (self.turn, known);
+        }
+    }
+}
+
+/// What is known of nodes, kept from destination to destination for its memory alone.
+struct Marks {
+    rank: Marked<usize>,
+    ends: Marked<End>,
+    open: Marked<()>,
+    /// `None`: being followed. A way back there is a loop and does not arrive.
+    arrives: Marked<Option<bool>>,
+}
+
+impl Marks {
+    fn new(nodes: usize) -> Marks {
+        Marks {
+            rank: Marked::new(nodes, 0),
+            ends: Marked::new(nodes, End { highest: None, safe: false }),
+            open: Marked::new(nodes, ()),
+            arrives: Marked::new(nodes, None),
+        }
+    }
+
+    /// What is known about where `node` ends. A host with a rank that has not been judged yet counts as lost: who
+    /// meets it from a lower rank is refused for that.
+    fn known(&self, node: usize) -> Option<End> {
+        if node == HERE {
+            return Some(End { highest: None, safe: true });
+        }
+        let unjudged = || self.rank.get(node).map(|rank| End { highest: Some((rank, node)), safe: false });
+        self.ends.get(node).or_else(unjudged)
+    }
+}
+
 /// The check of one destination.
 struct Check<'a, 's> {
     story: &'s Story<'a>,
     target: &'s Target,
     /// Hosts whose way changes at some time.
     hosts: BTreeSet<usize>,
-    /// Ways of nodes that do not change.
-    constant: BTreeMap<usize, Vec<usize>>,
+    marks: &'s mut Marks,
 }
 
 impl<'a, 's> Check<'a, 's> {
-    fn new(story: &'s Story<'a>, target: &'s Target, hosts: BTreeSet<usize>) -> Check<'a, 's> {
-        Check { story, target, hosts, constant: BTreeMap::new() }
+    fn new(
+        story: &'s Story<'a>,
+        target: &'s Target,
+        hosts: BTreeSet<usize>,
+        marks: &'s mut Marks,
+    ) -> Check<'a, 's> {
+        Check { story, target, hosts, marks }
     }
 
     fn all_steps(&mut self, ranks: &Ranks<'_>) -> Result<(), Wrong> {
@@ -163,18 +226,20 @@ impl<'a, 's> Check<'a, 's> {
 
     /// One step under one order.
     fn step(&mut self, step: usize, order: &[usize], required: &BTreeSet<usize>) -> Result<(), Wrong> {
-        let rank: BTreeMap<usize, usize> = order.iter().copied().zip(0..).collect();
-        if let Some(host) = self.hosts.iter().find(|host| !rank.contains_key(host)) {
+        self.marks.rank.clear();
+        self.marks.ends.clear();
+        for (rank, host) in order.iter().enumerate() {
+            self.marks.rank.set(*host, rank);
+        }
+        if let Some(host) = self.hosts.iter().find(|host| self.marks.rank.get(**host).is_none()) {
             return Err(self.uncovered(step, *host));
         }
-        let mut ends: BTreeMap<usize, End> = BTreeMap::new();
-        for host in order {
-            let own = rank[host];
+        for (own, host) in order.iter().enumerate() {
             let mut safe = true;
             for set in self.possible(*host, step) {
                 safe &= !set.is_empty();
-                for leg in set {
-                    let end = self.follow(leg, &rank, &mut ends);
+                for leg in set.iter() {
+                    let end = self.follow(*leg);
                     safe &= end.safe;
                     let Some((_, next)) = end.highest.filter(|(highest, _)| *highest >= own) else {
                         continue;
@@ -182,7 +247,7 @@ impl<'a, 's> Check<'a, 's> {
                     return Err(self.disorder(step, *host, next));
                 }
             }
-            ends.insert(*host, End { highest: Some((own, *host)), safe });
+            self.marks.ends.set(*host, End { highest: Some((own, *host)), safe });
             if required.contains(host) && !safe {
                 let destination = self.target.name.new.clone();
                 return Err(Wrong::Lost { step, host: self.story.names[*host].to_string(), destination });
@@ -197,32 +262,32 @@ impl<'a, 's> Check<'a, 's> {
     }
 
     /// All sets by which a host may send while `step` is under way.
-    fn possible(&self, node: usize, step: usize) -> Vec<Vec<usize>> {
-        let runs = &self.story.runs[node];
+    fn possible(&self, node: usize, step: usize) -> Vec<Cow<'s, [usize]>> {
+        let (story, target) = (self.story, self.target);
+        let runs = &story.runs[node];
         let before = runs.iter().rev().find(|(from, _)| *from < step);
         let under_way = runs.iter().find(|(from, _)| *from == step);
-        let sets = |(_, run): &(usize, Run<'a>)| self.story.sets(node, *run, self.target);
-        let before: Sets = before.map(sets).unwrap_or_default();
-        match under_way.map(sets) {
-            Some(after) if after.primary != before.primary => {
-                let repair = (!before.repair.is_empty()).then_some(before.repair);
-                [before.primary].into_iter().chain(repair).chain([after.primary]).collect()
+        let primary = |(_, run): &'s (usize, Run<'a>)| story.primary(node, run, target);
+        let now = before.map(primary).unwrap_or_default();
+        match under_way.map(primary) {
+            Some(after) if after != now => {
+                let repair = before.map(|(_, run)| story.repair(node, run, target)).unwrap_or_default();
+                let repair = (!repair.is_empty()).then_some(Cow::Owned(repair));
+                [Cow::Borrowed(now)].into_iter().chain(repair).chain([Cow::Borrowed(after)]).collect()
             }
-            _ => vec![before.primary],
+            _ => vec![Cow::Borrowed(now)],
         }
     }
 
-    /// Follows `first` through nodes without a rank to those that have one. `ends` keeps what is known.
-    fn follow(
-        &mut self,
-        first: usize,
-        rank: &BTreeMap<usize, usize>,
-        ends: &mut BTreeMap<usize, End>,
-    ) -> End {
-        let mut open: BTreeSet<usize> = BTreeSet::new();
+    /// Follows `first` through nodes without a rank to those that have one.
+    fn follow(&mut self, first: usize) -> End {
+        if let Some(end) = self.marks.known(first) {
+            return end;
+        }
+        self.marks.open.clear();
         let mut stack = vec![first];
         while let Some(node) = stack.last().copied() {
-            if let Some(end) = known(node, rank, ends) {
+            if let Some(end) = self.marks.known(node) {
                 stack.pop();
                 if stack.is_empty() {
                     return end;
@@ -230,23 +295,22 @@ impl<'a, 's> Check<'a, 's> {
                 continue;
             }
             let legs = self.constant_way(node);
-            let unknown = |leg: &&usize| known(**leg, rank, ends).is_none();
-            match legs.iter().find(unknown) {
+            match legs.iter().find(|leg| self.marks.known(**leg).is_none()) {
                 // Back at a node on the way here: packets turn in a circle of nodes that do not change.
-                Some(leg) if open.contains(leg) => {
-                    ends.insert(node, End { highest: Some((usize::MAX, node)), safe: false });
+                Some(leg) if self.marks.open.get(*leg).is_some() => {
+                    self.marks.ends.set(node, End { highest: Some((usize::MAX, node)), safe: false });
                 }
                 Some(leg) => {
-                    open.insert(node);
+                    self.marks.open.set(node, ());
                     stack.push(*leg);
                 }
                 None => {
-                    let reached = legs.iter().filter_map(|leg| known(*leg, rank, ends));
+                    let reached = legs.iter().filter_map(|leg| self.marks.known(*leg));
                     let end = reached.fold(End { highest: None, safe: !legs.is_empty() }, |all, end| End {
                         highest: all.highest.max(end.highest),
                         safe: all.safe && end.safe,
                     });
-                    ends.insert(node, end);
+                    self.marks.ends.set(node, end);
                 }
             }
         }
@@ -254,57 +318,47 @@ impl<'a, 's> Check<'a, 's> {
     }
 
     /// The way of a node that never changes it.
-    fn constant_way(&mut self, node: usize) -> Vec<usize> {
-        let (story, target) = (self.story, self.target);
-        let read = || story.runs[node].last().map(|(_, run)| story.sets(node, *run, target).primary);
-        self.constant.entry(node).or_insert_with(|| read().unwrap_or_default()).clone()
+    fn constant_way(&self, node: usize) -> &'s [usize] {
+        let last = self.story.runs[node].last();
+        last.map(|(_, run)| self.story.primary(node, run, self.target)).unwrap_or_default()
     }
 
     /// The hosts that reach the destination before the first step and after the last.
     fn required(&mut self) -> BTreeSet<usize> {
-        let hosts = self.hosts.clone();
-        let before = self.arriving(&hosts, |runs| runs.first());
-        let after = self.arriving(&hosts, |runs| runs.last());
+        let before = self.arriving(|runs| runs.first());
+        let after = self.arriving(|runs| runs.last());
         before.intersection(&after).copied().collect()
     }
 
-    /// Which of `hosts` arrive when every node runs what `pick` says.
+    /// Which of the hosts arrive when every node runs what `pick` says.
     fn arriving(
-        &self,
-        hosts: &BTreeSet<usize>,
+        &mut self,
         pick: impl for<'r> Fn(&'r [(usize, Run<'a>)]) -> Option<&'r (usize, Run<'a>)>,
     ) -> BTreeSet<usize> {
-        // `None`: being followed. A way back there is a loop and does not arrive.
-        let mut arrives: BTreeMap<usize, Option<bool>> = BTreeMap::from([(HERE, Some(true))]);
-        for host in hosts {
-            let mut stack = vec![(*host, false)];
+        let story = self.story;
+        let arrives = &mut self.marks.arrives;
+        arrives.clear();
+        let arrived =
+            |arrives: &Marked<Option<bool>>, node| node == HERE || arrives.get(node) == Some(Some(true));
+        let mut stack = Vec::new();
+        for host in &self.hosts {
+            stack.push((*host, false));
             while let Some((node, done)) = stack.pop() {
-                if !done && arrives.contains_key(&node) {
+                if !done && (node == HERE || arrives.get(node).is_some()) {
                     continue;
                 }
-                let run = pick(&self.story.runs[node]);
-                let way = run.map(|(_, run)| self.story.sets(node, *run, self.target).primary);
-                let way = way.unwrap_or_default();
+                let run = pick(&story.runs[node]);
+                let way = run.map(|(_, run)| story.primary(node, run, self.target)).unwrap_or_default();
                 if done {
-                    let all = way.iter().all(|next| arrives.get(next) == Some(&Some(true)));
-                    arrives.insert(node, Some(all && !way.is_empty()));
+                    let all = way.iter().all(|next| arrived(arrives, *next));
+                    arrives.set(node, Some(all && !way.is_empty()));
                 } else {
-                    arrives.insert(node, None);
+                    arrives.set(node, None);
                     stack.push((node, true));
-                    stack.extend(way.into_iter().map(|next| (next, false)));
+                    stack.extend(way.iter().map(|next| (*next, false)));
                 }
             }
         }
-        hosts.iter().filter(|host| arrives.get(host) == Some(&Some(true))).copied().collect()
+        self.hosts.iter().filter(|host| arrived(arrives, **host)).copied().collect()
     }
-}
-
-/// What is known about where `node` ends. A host with a rank that has not been judged yet counts as lost: who
-/// meets it from a lower rank is refused for that.
-fn known(node: usize, rank: &BTreeMap<usize, usize>, ends: &BTreeMap<usize, End>) -> Option<End> {
-    if node == HERE {
-        return Some(End { highest: None, safe: true });
-    }
-    let unjudged = rank.get(&node).map(|rank| End { highest: Some((*rank, node)), safe: false });
-    ends.get(&node).copied().or(unjudged)
 }
