@@ -3,6 +3,8 @@
 //! Everything is measured from outside: packets, process memory, the time between a command and its effect. Figures
 //! are medians with their range; machines are noisy, so quote ratios of one run.
 
+#[cfg(feature = "lab")]
+mod convergence;
 mod graphs;
 #[cfg(feature = "lab")]
 mod main_job;
@@ -26,10 +28,10 @@ struct Arguments {
     /// Print the document `ballast.bench/v1` instead of a table.
     #[arg(long)]
     json: bool,
-    /// Rounds of each repeated case.
-    #[arg(long, default_value_t = 10)]
-    rounds: usize,
-    /// `routes`: fewer rounds and no million.
+    /// Rounds of each repeated case; without it 10, and 20 cuts for `convergence`.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// `routes`, `convergence`: fewer rounds and no million.
     #[arg(long)]
     quick: bool,
     /// `paths`: also count instructions with callgrind.
@@ -53,6 +55,9 @@ enum Name {
     /// Routes into the kernel beside a bare netlink sender, `ip -batch`, zebra and BIRD; an agent with many routes.
     #[cfg(feature = "lab")]
     Routes,
+    /// Packets lost when a link goes and returns, beside FRR and BIRD on the same network.
+    #[cfg(feature = "lab")]
+    Convergence,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,6 +77,8 @@ pub(crate) struct Figure {
     n: usize,
     median: f64,
     min: f64,
+    /// Nearest rank.
+    p95: f64,
     max: f64,
     peer: Option<String>,
     ratio: Option<f64>,
@@ -93,6 +100,7 @@ impl Figure {
         samples.sort_by(f64::total_cmp);
         let (min, max) = (*samples.first()?, *samples.last()?);
         let median = samples[samples.len() / 2];
+        let p95 = samples[(samples.len() * 95).div_ceil(100).saturating_sub(1)];
         let (case, subject) = (case.to_string(), subject.to_string());
         Some(Figure {
             case,
@@ -101,6 +109,7 @@ impl Figure {
             n: samples.len(),
             median,
             min,
+            p95,
             max,
             peer: None,
             ratio: None,
@@ -119,6 +128,16 @@ impl Figure {
     pub(crate) fn with_ratio_floor(mut self, least: f64) -> Figure {
         let met = self.ratio.is_some_and(|ratio| ratio >= least);
         self.floor = Some(Floor { demand: format!("at least {least}x"), met });
+        self
+    }
+
+    /// What was demanded, and that the 95th percentile lies below a number.
+    pub(crate) fn with_p95_below(mut self, bound: f64) -> Figure {
+        let met = self.p95 < bound;
+        let before = self.floor.take();
+        let demand = before.as_ref().map_or(String::new(), |floor| format!("{}, ", floor.demand));
+        let demand = format!("{demand}p95 below {bound} {}", self.unit);
+        self.floor = Some(Floor { demand, met: met && before.is_none_or(|floor| floor.met) });
         self
     }
 
@@ -149,18 +168,21 @@ fn print(text: &str) {
 }
 
 fn run(arguments: &Arguments) -> Result<String> {
+    let rounds = arguments.rounds.unwrap_or(10);
     if let Some(case) = &arguments.case {
-        return paths_case::run(case, arguments.rounds);
+        return paths_case::run(case, rounds);
     }
     if arguments.curve {
         return paths_job::curve();
     }
     let results = match arguments.name {
-        Name::Paths => paths_job::figures(arguments.rounds, arguments.callgrind)?,
+        Name::Paths => paths_job::figures(rounds, arguments.callgrind)?,
         #[cfg(feature = "lab")]
-        Name::Main => main_job::figures(arguments.rounds)?,
+        Name::Main => main_job::figures(rounds)?,
         #[cfg(feature = "lab")]
-        Name::Routes => routes::figures(arguments.rounds, arguments.quick)?,
+        Name::Routes => routes::figures(rounds, arguments.quick)?,
+        #[cfg(feature = "lab")]
+        Name::Convergence => convergence::figures(arguments.rounds.unwrap_or(20), arguments.quick)?,
     };
     let name = format!("{:?}", arguments.name).to_lowercase();
     let document = Document { schema: "ballast.bench/v1", name, machine: machine()?, results };
@@ -168,10 +190,13 @@ fn run(arguments: &Arguments) -> Result<String> {
         return Ok(serde_json::to_string_pretty(&document)?);
     }
     let mut lines = vec![document.machine.clone()];
-    lines.push(format!("{:<52} {:<28} {:>10} {:>10} {:>10}  n", "case", "subject", "median", "min", "max"));
+    lines.push(format!(
+        "{:<52} {:<30} {:>10} {:>10} {:>10} {:>10}  n",
+        "case", "subject", "median", "min", "p95", "max"
+    ));
     for figure in &document.results {
         let case = format!("{} ({})", figure.case, figure.unit);
-        let numbers = [figure.median, figure.min, figure.max]
+        let numbers = [figure.median, figure.min, figure.p95, figure.max]
             .map(|number| format!("{number:>10.*}", if number < 10.0 { 3 } else { 1 }))
             .join(" ");
         let peer = match (&figure.peer, figure.ratio) {
@@ -181,7 +206,7 @@ fn run(arguments: &Arguments) -> Result<String> {
         let floor = figure.floor.as_ref().map_or(String::new(), |floor| {
             format!("  [{}: {}]", floor.demand, if floor.met { "met" } else { "NOT met" })
         });
-        lines.push(format!("{case:<52} {:<28} {numbers}  {}{peer}{floor}", figure.subject, figure.n));
+        lines.push(format!("{case:<52} {:<30} {numbers}  {}{peer}{floor}", figure.subject, figure.n));
     }
     Ok(lines.join("\n"))
 }

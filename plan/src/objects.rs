@@ -202,7 +202,8 @@ fn group_value(group: &Group) -> GroupValue {
 }
 
 fn routes(program: &Program, table: &PrefixTable) -> BTreeMap<RouteKey, RouteValue> {
-    let mut routes = BTreeMap::new();
+    // Collected at once: a map that grows one by one in rising order has its nodes half empty.
+    let mut routes = Vec::new();
     let has_mtus = program.groups.iter().any(|group| group.route_mtu_bytes.is_some());
     let mtu_bytes = |id| program.group(id).filter(|_| has_mtus).and_then(|group| group.route_mtu_bytes);
     for (prefix, class) in &table.entries {
@@ -213,12 +214,12 @@ fn routes(program: &Program, table: &PrefixTable) -> BTreeMap<RouteKey, RouteVal
         for route in program.class_routes(*class) {
             let key = RouteKey { table: route.table, prefix: *prefix, metric: route.metric };
             let mtu_bytes = mtu_bytes(route.group);
-            routes.insert(key, RouteValue::Via { group: route.group, preferred_source, mtu_bytes });
+            routes.push((key, RouteValue::Via { group: route.group, preferred_source, mtu_bytes }));
         }
     }
     for discard in &program.discards {
         let key = RouteKey { table: discard.table, prefix: discard.prefix, metric: discard.metric };
-        routes.insert(key, RouteValue::Discard(discard.kind));
+        routes.push((key, RouteValue::Discard(discard.kind)));
     }
-    routes
+    routes.into_iter().collect()
 }
