@@ -4,8 +4,8 @@ use crate::backup::{Choice, Marks, Risks};
 use crate::origins::{self, Destination, Leg, Origin};
 use crate::paths::{Paths, Sides};
 use crate::program::{
-    ClassRoute, GROUP_IDS, Group, METRIC_BACKUP, METRIC_PRIMARY, Member, NEXTHOP_IDS, Nexthop, Settings,
-    TABLE_MAIN,
+    ClassRoute, GROUP_IDS, GROUP_MEMBERS_MAX, Group, METRIC_BACKUP, METRIC_PRIMARY, Member, NEXTHOP_IDS,
+    Nexthop, Settings, TABLE_MAIN,
 };
 use crate::renumber::Renumbering;
 use crate::spf::Cores;
@@ -200,6 +200,7 @@ impl<'a> KnownSets<'a> {
 
     /// The group over these legs and no others; `None` where the program has none.
     fn group(&mut self, legs: &[Leg]) -> Option<u32> {
+        let legs = kept(legs);
         if let Some(known) = self.found.get(legs) {
             return *known;
         }
@@ -387,6 +388,7 @@ impl HostRoutes {
     }
 
     fn add(&mut self, class: ClassId, metric: u32, legs: &[Leg]) {
+        let legs = kept(legs);
         let single = match legs {
             [Leg::Link(link)] => Some(*link),
             _ => None,
@@ -474,6 +476,11 @@ fn routes_to(paths: &Paths, backups: &Backups, from: u32, to: u32, mut tell: imp
 
 /// Highest weight of a member: the kernel keeps it less one in 8 bits (`struct nexthop_grp`).
 const WEIGHT_MAX: u64 = 256;
+
+/// The legs that a group has: the first [`GROUP_MEMBERS_MAX`], of more.
+fn kept(legs: &[Leg]) -> &[Leg] {
+    &legs[..legs.len().min(GROUP_MEMBERS_MAX)]
+}
 
 /// The members' weights, in the order of the legs: all 1, or, where the file wants it and every leg's link states a
 /// capacity, in proportion to these, in lowest terms and at most [`WEIGHT_MAX`].

@@ -35,6 +35,10 @@ pub const INTERFACE_NAME_BYTES_MAX: usize = 15;
 /// Most segments of one encapsulation.
 pub const SEGMENTS_MAX: usize = 8;
 
+/// Members of one group at most. The kernel takes 8,191 (a netlink attribute's length), but one object of more than about
+/// 4,070 makes every dump of nexthop objects end with `EMSGSIZE`, and the mixture of an old and a new group has to fit as well.
+pub const GROUP_MEMBERS_MAX: usize = 2_000;
+
 /// A set of prefixes that every host treats alike. The number is made from the names of the nodes that the
 /// prefixes end at, so that adding another node does not renumber it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

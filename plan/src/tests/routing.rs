@@ -1,6 +1,6 @@
 //! Routing on small networks, written as text.
 
-use crate::program::METRIC_BACKUP;
+use crate::program::{GROUP_MEMBERS_MAX, METRIC_BACKUP};
 use crate::tests::fixture::{down, topology};
 use crate::walk::{Fate, paths};
 use crate::{Facts, Objects, compile};
@@ -40,6 +40,14 @@ fn takes_the_cheaper_way_and_backs_it_up_by_the_other() {
 fn equal_costs_share_and_need_no_backup() {
     let text = "a-b 1, a-c 1, b-d 1, c-d 1";
     assert_eq!(routes(text, &[], "a"), ["b 100 eth1", "c 100 eth2", "d 100 eth1+eth2"]);
+}
+
+#[test]
+fn a_group_has_no_more_members_than_a_dump_of_it_can_hold() {
+    let text = vec!["a-b 1"; GROUP_MEMBERS_MAX + 500].join(", ");
+    let lines = routes(&text, &[], "a");
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0].split('+').count(), GROUP_MEMBERS_MAX);
 }
 
 #[test]
