@@ -1,9 +1,11 @@
 //! What a kernel holds and what can be asked of it, as values.
 
+use crate::core::features::Feature;
 use ipnetwork::IpNetwork;
-use plan::objects::{GroupValue, NexthopValue, RouteKey, RouteValue};
+use plan::objects::{Family, GroupValue, NexthopValue, RouteKey, RouteValue, VxlanLink};
+use plan::program::{Behaviour, Rule};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Route and nexthop protocol, address protocol and neighbour protocol of everything that Ballast owns.
 pub const PROTOCOL: u8 = 91;
@@ -26,6 +28,18 @@ pub struct Actual {
     pub foreign_routes: BTreeSet<RouteKey>,
     /// Values of the sysctls that were asked for; one that the kernel does not have is absent.
     pub sysctls: BTreeMap<String, String>,
+    /// VXLAN links with our mark; `None`: with options that ours never have.
+    pub vxlans: BTreeMap<String, Option<VxlanLink>>,
+    /// Forwarding entries of those links: link, hardware address, tunnel end.
+    pub forwarding: BTreeSet<(String, [u8; 6], IpAddr)>,
+    /// Permanent neighbours with our mark on those links.
+    pub vxlan_neighbours: BTreeMap<(String, IpAddr), [u8; 6]>,
+    /// Routes of ours in the table of local segments: the interface and what is done; `None`: something else.
+    pub local_segments: BTreeMap<RouteKey, Option<(String, Behaviour)>>,
+    /// Rules of ours.
+    pub rules: BTreeSet<(Family, Rule)>,
+    /// What this kernel cannot do, and how that was seen.
+    pub missing: BTreeMap<Feature, String>,
 }
 
 /// An interface.
@@ -150,6 +164,79 @@ pub enum Op {
         key: RouteKey,
         /// Content.
         value: RouteValue,
+    },
+    /// `RTM_NEWLINK`; up, with our mark.
+    PutVxlan {
+        /// Whether ours is there already: what can be changed on it is.
+        replace: bool,
+        /// Interface name.
+        name: String,
+        /// Content.
+        link: VxlanLink,
+    },
+    /// `RTM_DELLINK` of a VXLAN link with our mark.
+    DelVxlan {
+        /// Interface name.
+        name: String,
+    },
+    /// `RTM_NEWNEIGH` in the bridge family, replacing.
+    PutForwarding {
+        /// VXLAN link.
+        link: String,
+        /// Hardware address.
+        mac: [u8; 6],
+        /// Tunnel end.
+        remote: IpAddr,
+    },
+    /// `RTM_DELNEIGH` in the bridge family.
+    DelForwarding {
+        /// VXLAN link.
+        link: String,
+        /// Hardware address.
+        mac: [u8; 6],
+        /// Tunnel end.
+        remote: IpAddr,
+    },
+    /// `RTM_NEWNEIGH`, permanent, replacing.
+    PutVxlanNeighbour {
+        /// VXLAN link.
+        link: String,
+        /// Address.
+        address: IpAddr,
+        /// Hardware address.
+        mac: [u8; 6],
+    },
+    /// `RTM_DELNEIGH` of a permanent one.
+    DelVxlanNeighbour {
+        /// VXLAN link.
+        link: String,
+        /// Address.
+        address: IpAddr,
+    },
+    /// `RTM_NEWROUTE` with a seg6local action, in the table of local segments. Removed as a route.
+    PutLocalSegment {
+        /// As for a nexthop.
+        replace: bool,
+        /// The segment.
+        segment: Ipv6Addr,
+        /// Interface that the route hangs on.
+        interface: String,
+        /// What is done.
+        behaviour: Behaviour,
+    },
+    /// `RTM_NEWRULE`.
+    PutRule {
+        /// Family.
+        family: Family,
+        /// Content.
+        rule: Rule,
+    },
+    /// `RTM_DELRULE` with all of its attributes and our protocol number.
+    DelRule {
+        /// Family.
+        family: Family,
+        /// Content.
+        rule: Rule,
     },
     /// `RTM_DELROUTE`, with our protocol number in the request, so that it can never hit another's.
     DelRoute {

@@ -8,6 +8,7 @@
 pub mod config;
 mod confirm;
 pub mod event;
+pub mod features;
 pub mod guard;
 pub mod hold;
 pub mod kernel;

@@ -1,7 +1,7 @@
 //! Only the question "is this ours?", once per kind of object. What is not ours is never written and never removed.
 
 use crate::core::kernel::ActualNexthop;
-use plan::program::{GROUP_IDS, NEXTHOP_IDS};
+use plan::program::{GROUP_IDS, NEXTHOP_IDS, RULE_PRIORITIES, VXLAN_NAME_PREFIX};
 
 /// Whether an id lies in Ballast's range of nexthop objects: 0x5B000000 to 0x5BFFFFFF.
 pub fn id_is_ours(id: u32) -> bool {
@@ -28,6 +28,24 @@ pub fn neighbour_is_ours(protocol: Option<u8>, managed: bool) -> bool {
     managed && protocol == Some(crate::core::kernel::PROTOCOL)
 }
 
+/// Whether a permanent neighbour on a VXLAN link of ours is ours: `NDA_PROTOCOL` is our number.
+pub fn vxlan_neighbour_is_ours(protocol: Option<u8>) -> bool {
+    protocol == Some(crate::core::kernel::PROTOCOL)
+}
+
+/// Whether a rule is ours: our protocol number and a priority of our range, both.
+pub fn rule_is_ours(protocol: u8, priority: u32) -> bool {
+    protocol == crate::core::kernel::PROTOCOL && RULE_PRIORITIES.contains(&priority)
+}
+
+/// Whether an interface is a VXLAN link that Ballast made: its kind, our name prefix and our link group, all three. The
+/// group is set in the message that makes the link, so there is never one of ours without it.
+pub fn vxlan_is_ours(kind: &str, name: &str, group: u32) -> bool {
+    kind == "vxlan"
+        && name.starts_with(VXLAN_NAME_PREFIX)
+        && group == u32::from(crate::core::kernel::PROTOCOL)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +65,15 @@ mod tests {
         assert!(route_is_ours(91) && !route_is_ours(186));
         assert!(address_is_ours(Some(91)) && !address_is_ours(None) && !address_is_ours(Some(2)));
         assert!(neighbour_is_ours(Some(91), true) && !neighbour_is_ours(Some(91), false));
+    }
+
+    #[test]
+    fn marks_of_rules_and_links() {
+        assert!(rule_is_ours(91, 9_100) && rule_is_ours(91, 9_199));
+        assert!(!rule_is_ours(91, 9_200) && !rule_is_ours(3, 9_100));
+        assert!(vxlan_is_ours("vxlan", "blx7", 91));
+        assert!(!vxlan_is_ours("vxlan", "blx7", 0) && !vxlan_is_ours("vxlan", "vx7", 91));
+        assert!(!vxlan_is_ours("bridge", "blx7", 91));
+        assert!(vxlan_neighbour_is_ours(Some(91)) && !vxlan_neighbour_is_ours(None));
     }
 }

@@ -1,14 +1,18 @@
 //! Desired objects and a reading of the kernel to ordered operations. Never guesses: what it cannot install yet is
 //! *pending* with the event that it waits for, what stands in the way of another's object is *refused*.
 //!
-//! Order: settings, addresses, neighbours, next hops, groups, routes in; then routes, groups, next hops, neighbours,
-//! addresses out. The other order would leave prefixes dark for a netlink round trip.
+//! Order: settings, VXLAN links with their entries, addresses, neighbours, local segments, next hops, groups, routes, rules in;
+//! then rules, local segments, routes, groups, next hops, neighbours, addresses, VXLAN links out. The other order would leave prefixes dark for a netlink round trip.
 
+mod kinds;
+
+use crate::core::features::Feature;
 use crate::core::kernel::{Actual, ActualNexthop, NexthopKind, Op};
 use crate::core::ownership::{id_is_ours, nexthop_is_ours};
 use plan::Objects;
+use plan::diff::{mac_text, rule_text};
 use plan::objects::{GroupValue, NexthopValue, RouteKey};
-use plan::program::{GROUP_IDS, Member};
+use plan::program::{GROUP_IDS, Member, TABLE_MAIN, TABLE_SEGMENTS};
 use std::collections::BTreeSet;
 
 /// What is to be done, and what cannot be.
@@ -49,23 +53,45 @@ pub fn object(op: &Op) -> String {
         Op::DelNexthop { id } if GROUP_IDS.contains(id) => format!("group {id:#x}"),
         Op::DelNexthop { id } => format!("nexthop {id:#x}"),
         Op::PutRoute { key, .. } | Op::DelRoute { key } => route(key),
+        Op::PutVxlan { name, .. } | Op::DelVxlan { name } => format!("VXLAN link {name}"),
+        Op::PutForwarding { link, mac, .. } | Op::DelForwarding { link, mac, .. } => {
+            format!("forwarding of {} on {link}", mac_text(mac))
+        }
+        Op::PutVxlanNeighbour { link, address, .. } | Op::DelVxlanNeighbour { link, address } => {
+            format!("neighbour {address} on {link}")
+        }
+        Op::PutLocalSegment { segment, .. } => format!("local segment {segment}"),
+        Op::PutRule { family, rule } | Op::DelRule { family, rule } => rule_text(*family, rule),
     }
 }
 
 /// A route in words.
 pub(crate) fn route(key: &RouteKey) -> String {
-    format!("route {} metric {}", key.prefix, key.metric)
+    match key.table {
+        TABLE_MAIN => format!("route {} metric {}", key.prefix, key.metric),
+        TABLE_SEGMENTS => format!("local segment {}", key.prefix.ip()),
+        table => format!("route {} table {table} metric {}", key.prefix, key.metric),
+    }
 }
 
 /// Compares what should be with what is.
 pub fn reconcile(desired: &Objects, actual: &Actual) -> Reconciliation {
-    let mut work = Work { desired, actual, out: Reconciliation::default(), usable: BTreeSet::new() };
+    let mut work = Work {
+        desired,
+        actual,
+        out: Reconciliation::default(),
+        usable: BTreeSet::new(),
+        made: BTreeSet::new(),
+    };
     work.settings();
+    work.vxlans();
     work.addresses();
     work.neighbours();
+    work.local_segments();
     work.nexthops();
     work.groups();
     work.routes();
+    work.rules();
     work.removals();
     work.out
 }
@@ -76,6 +102,8 @@ struct Work<'a> {
     out: Reconciliation,
     /// Nexthop objects, groups included, that are in the kernel or will be after `ops`.
     usable: BTreeSet<u32>,
+    /// Interfaces that `ops` make, or make anew.
+    made: BTreeSet<String>,
 }
 
 impl Work<'_> {
@@ -93,6 +121,9 @@ impl Work<'_> {
 
     /// Why nothing can be put on an interface now.
     fn obstacle(&self, interface: &str, needs_carrier: bool) -> Option<String> {
+        if self.made.contains(interface) {
+            return None;
+        }
         match self.actual.links.get(interface) {
             None => Some(format!("there is no interface {interface}")),
             Some(link) if !link.up => Some(format!("interface {interface} is down")),
@@ -129,11 +160,15 @@ impl Work<'_> {
 
     fn addresses(&mut self) {
         for (interface, address) in &self.desired.addresses {
-            if self.actual.addresses.contains_key(&(interface.clone(), *address)) {
+            let there = self.actual.addresses.contains_key(&(interface.clone(), *address));
+            if there && !self.made.contains(interface) {
                 self.out.installed += 1;
                 continue;
             }
             let op = Op::PutAddress { interface: interface.clone(), address: *address };
+            if self.lacks(Feature::AddressProtocol, || object(&op)) {
+                continue;
+            }
             match self.obstacle(interface, false) {
                 Some(why) => self.pending(object(&op), why),
                 None => self.out.ops.push(op),
@@ -144,7 +179,11 @@ impl Work<'_> {
     fn neighbours(&mut self) {
         for (interface, address) in &self.desired.neighbours {
             let op = Op::PutNeighbour { interface: interface.clone(), address: *address };
+            if self.lacks(Feature::ManagedNeighbours, || object(&op)) {
+                continue;
+            }
             let there = self.actual.neighbours.contains(&(interface.clone(), *address));
+            let there = there && !self.made.contains(interface);
             match self.obstacle(interface, true) {
                 Some(why) => self.pending(object(&op), why),
                 None => self.settle(there, || op),
@@ -161,6 +200,10 @@ impl Work<'_> {
         for (id, value) in &self.desired.nexthops {
             let replace = self.actual.nexthops.contains_key(id);
             let op = Op::PutNexthop { replace, id: *id, value: value.clone() };
+            let wrapped = value.encapsulation.is_some() && self.lacks(Feature::Seg6, || object(&op));
+            if wrapped || self.lacks(Feature::NexthopObjects, || object(&op)) {
+                continue;
+            }
             if self.taken(*id) {
                 self.refused(
                     object(&op),
@@ -174,7 +217,7 @@ impl Work<'_> {
             }
             self.usable.insert(*id);
             let found = self.actual.nexthops.get(id);
-            let right = found.is_some_and(|found| is_single(found, value));
+            let right = found.is_some_and(|found| is_single(found, value)) && !self.is_on_a_new_link(value);
             self.settle(right, || op);
         }
     }
@@ -182,6 +225,9 @@ impl Work<'_> {
     fn groups(&mut self) {
         for (id, GroupValue { members, resilient }) in &self.desired.groups {
             let name = format!("group {id:#x}");
+            if resilient.is_some() && self.lacks(Feature::ResilientGroups, || name.clone()) {
+                continue;
+            }
             if self.taken(*id) {
                 self.refused(
                     name,
@@ -200,7 +246,10 @@ impl Work<'_> {
             let value = GroupValue { members: legs, resilient: *resilient };
             let found = self.actual.nexthops.get(id);
             let replace = found.is_some();
-            let right = found.is_some_and(|found| is_group(found, &value));
+            let right = found.is_some_and(|found| is_group(found, &value)) && !self.loses_a_leg(&value);
+            if self.must_go_first(*id, |kind| can_become(kind, &value)) {
+                self.out.ops.push(Op::DelNexthop { id: *id });
+            }
             if !whole {
                 self.pending(name, format!("has {} of {} legs", value.members.len(), members.len()));
             }
@@ -230,6 +279,7 @@ impl Work<'_> {
     }
 
     fn removals(&mut self) {
+        self.removals_before_routes();
         let gone = self.actual.routes.keys().filter(|key| !self.desired.routes.contains_key(key));
         self.out.ops.extend(gone.map(|key| Op::DelRoute { key: *key }));
         let wanted =
@@ -246,6 +296,7 @@ impl Work<'_> {
         for (interface, address) in ours.filter(|key| !self.desired.addresses.contains(*key)) {
             self.out.ops.push(Op::DelAddress { interface: interface.clone(), address: *address });
         }
+        self.removals_of_tunnels();
     }
 }
 
@@ -255,6 +306,12 @@ fn is_single(found: &ActualNexthop, value: &NexthopValue) -> bool {
 
 fn is_group(found: &ActualNexthop, value: &GroupValue) -> bool {
     matches!(&found.kind, NexthopKind::Group(found) if found == value)
+}
+
+/// The kernel changes neither a group's type nor its number of buckets.
+fn can_become(kind: &NexthopKind, value: &GroupValue) -> bool {
+    let buckets = |value: &GroupValue| value.resilient.map(|resilient| resilient.buckets);
+    matches!(kind, NexthopKind::Group(found) if buckets(found) == buckets(value))
 }
 
 /// Number of object messages among operations: everything but sysctls, which are files.

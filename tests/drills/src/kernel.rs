@@ -6,11 +6,15 @@
 
 use agent::core::kernel::{Actual, ActualNexthop, ActualRoute, Link, NexthopKind, Op, OpError, OpResults};
 use ipnetwork::IpNetwork;
-use plan::objects::{GroupValue, NexthopValue, RouteKey, RouteValue};
+use plan::objects::{Family, GroupValue, NexthopValue, RouteKey, RouteValue};
+use plan::program::Rule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
+const EEXIST: i32 = 17;
+const EOPNOTSUPP: i32 = 95;
 const ENODEV: i32 = 19;
 const EINVAL: i32 = 22;
 const ENETDOWN: i32 = 100;
@@ -25,6 +29,7 @@ pub struct SimKernel {
     nexthops: BTreeMap<u32, ActualNexthop>,
     routes: BTreeMap<RouteKey, Route>,
     sysctls: BTreeMap<String, String>,
+    rules: BTreeSet<(Family, Rule)>,
     /// Object messages that changed something or were refused: what a tracer would count.
     pub writes: u64,
 }
@@ -146,6 +151,8 @@ impl SimKernel {
                     (name.clone(), self.sysctls.get(name).cloned().unwrap_or_else(|| "0".to_string()))
                 })
                 .collect(),
+            rules: self.rules.clone(),
+            ..Actual::default()
         }
     }
 
@@ -216,6 +223,24 @@ impl SimKernel {
                 }
                 _ => return Err(refused(ESRCH, "No such process")),
             },
+            Op::PutRule { family, rule } => {
+                if !self.rules.insert((*family, rule.clone())) {
+                    return Err(refused(EEXIST, "File exists"));
+                }
+            }
+            Op::DelRule { family, rule } => {
+                if !self.rules.remove(&(*family, rule.clone())) {
+                    return Err(refused(ENOENT, "No such file or directory"));
+                }
+            }
+            // This kernel was built without tunnels.
+            Op::PutVxlan { .. }
+            | Op::DelVxlan { .. }
+            | Op::PutForwarding { .. }
+            | Op::DelForwarding { .. }
+            | Op::PutVxlanNeighbour { .. }
+            | Op::DelVxlanNeighbour { .. }
+            | Op::PutLocalSegment { .. } => return Err(refused(EOPNOTSUPP, "Operation not supported")),
         }
         Ok(())
     }

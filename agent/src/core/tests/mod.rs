@@ -267,6 +267,10 @@ impl Host {
     }
 }
 
+fn link_of(vxlan: &plan::objects::VxlanLink) -> Link {
+    Link { mac: Some(vxlan.mac), mtu: vxlan.mtu_bytes, ..link(true) }
+}
+
 /// The kernel does as told.
 fn put(kernel: &mut Actual, op: Op) {
     match op {
@@ -305,6 +309,42 @@ fn put(kernel: &mut Actual, op: Op) {
         }
         Op::DelRoute { key } => {
             kernel.routes.remove(&key);
+            kernel.local_segments.remove(&key);
+        }
+        Op::PutVxlan { name, link, .. } => {
+            let up = link_of(&link);
+            kernel.links.insert(name.clone(), up);
+            kernel.vxlans.insert(name, Some(link));
+        }
+        Op::DelVxlan { name } => {
+            kernel.links.remove(&name);
+            kernel.vxlans.remove(&name);
+            kernel.forwarding.retain(|(link, ..)| *link != name);
+            kernel.vxlan_neighbours.retain(|(link, _), _| *link != name);
+        }
+        Op::PutForwarding { link, mac, remote } => {
+            kernel.forwarding.retain(|(at, known, _)| (at, known) != (&link, &mac));
+            kernel.forwarding.insert((link, mac, remote));
+        }
+        Op::DelForwarding { link, mac, remote } => {
+            kernel.forwarding.remove(&(link, mac, remote));
+        }
+        Op::PutVxlanNeighbour { link, address, mac } => {
+            kernel.vxlan_neighbours.insert((link, address), mac);
+        }
+        Op::DelVxlanNeighbour { link, address } => {
+            kernel.vxlan_neighbours.remove(&(link, address));
+        }
+        Op::PutLocalSegment { segment, interface, behaviour, .. } => {
+            let prefix = std::net::IpAddr::V6(segment).into();
+            let key = plan::objects::RouteKey { table: 91_255, prefix, metric: 100 };
+            kernel.local_segments.insert(key, Some((interface, behaviour)));
+        }
+        Op::PutRule { family, rule } => {
+            kernel.rules.insert((family, rule));
+        }
+        Op::DelRule { family, rule } => {
+            kernel.rules.remove(&(family, rule));
         }
     }
 }

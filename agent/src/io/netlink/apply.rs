@@ -57,6 +57,11 @@ impl Work<'_> {
                 }
                 Err(refusal) => self.results[at] = Some(Err(refusal)),
             }
+            if matches!(op, Op::PutVxlan { .. } | Op::DelVxlan { .. }) {
+                // What comes after it may need the new link's number.
+                self.send()?;
+                links = None;
+            }
             if self.batch.len() >= BATCH_MESSAGES_MAX || self.bytes >= BATCH_BYTES_MAX {
                 self.send()?;
             }

@@ -1,7 +1,7 @@
 //! One operation to the bytes of one netlink message.
 
 use super::attribute::append;
-use super::nexthop;
+use super::{nexthop, rule, seg6, vxlan};
 use crate::core::kernel::{Op, OpError, PROTOCOL};
 use ipnetwork::IpNetwork;
 use netlink_packet_core::NetlinkSerializable;
@@ -16,7 +16,7 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use plan::objects::{RouteKey, RouteValue};
-use plan::program::DiscardKind;
+use plan::program::{Behaviour, DiscardKind};
 use std::net::IpAddr;
 
 const HEADER_BYTES: usize = 16;
@@ -108,6 +108,38 @@ pub(super) fn act(op: &Op, mut index: impl FnMut(&str) -> Option<u32>) -> Result
         Op::PutRoute { replace, key, value } => {
             Request::by_hand(RTM_NEWROUTE, route(key, Some(value)), create(*replace))
         }
+        Op::PutVxlan { replace: false, name, link } => {
+            Request::by_hand(vxlan::RTM_NEWLINK, vxlan::new(name, link), create(false))
+        }
+        Op::PutVxlan { replace: true, name, link } => {
+            Request::by_hand(vxlan::RTM_NEWLINK, vxlan::changed(on(name)?, link), 0)
+        }
+        Op::DelVxlan { name } => Request::by_hand(vxlan::RTM_DELLINK, vxlan::removal(on(name)?), 0),
+        Op::PutForwarding { link, mac, remote } => {
+            Request::by_hand(vxlan::RTM_NEWNEIGH, vxlan::forwarding(on(link)?, *mac, *remote), put)
+        }
+        Op::DelForwarding { link, mac, remote } => {
+            Request::by_hand(vxlan::RTM_DELNEIGH, vxlan::forwarding(on(link)?, *mac, *remote), 0)
+        }
+        Op::PutVxlanNeighbour { link, address, mac } => {
+            let body = vxlan::neighbour(on(link)?, *address, Some(*mac));
+            Request::by_hand(vxlan::RTM_NEWNEIGH, body, put)
+        }
+        Op::DelVxlanNeighbour { link, address } => {
+            Request::by_hand(vxlan::RTM_DELNEIGH, vxlan::neighbour(on(link)?, *address, None), 0)
+        }
+        Op::PutLocalSegment { replace, segment, interface, behaviour } => {
+            let out = match behaviour {
+                Behaviour::EndX { interface, .. } => Some(on(interface)?),
+                _ => None,
+            };
+            let body = seg6::local(*segment, on(interface)?, behaviour, out);
+            Request::by_hand(RTM_NEWROUTE, body, create(*replace))
+        }
+        Op::PutRule { family, rule } => {
+            Request::by_hand(rule::RTM_NEWRULE, rule::body(*family, rule), create(false))
+        }
+        Op::DelRule { family, rule } => Request::by_hand(rule::RTM_DELRULE, rule::body(*family, rule), 0),
         Op::DelRoute { key } => Request::by_hand(RTM_DELROUTE, route(key, None), 0),
     }))
 }
@@ -204,7 +236,8 @@ fn route(key: &RouteKey, value: Option<&RouteValue>) -> Vec<u8> {
     body
 }
 
-fn append_ip(body: &mut Vec<u8>, kind: u16, address: IpAddr) {
+/// 4 or 16 bytes.
+pub(super) fn append_ip(body: &mut Vec<u8>, kind: u16, address: IpAddr) {
     match address {
         IpAddr::V4(v4) => append(body, kind, &v4.octets()),
         IpAddr::V6(v6) => append(body, kind, &v6.octets()),

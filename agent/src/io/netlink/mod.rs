@@ -4,15 +4,19 @@
 mod apply;
 mod attribute;
 mod filter;
+#[cfg(test)]
+mod kind_tests;
 mod lookup;
 mod message;
 mod nexthop;
 mod read;
+mod rule;
 mod seg6;
 mod socket;
 mod sysctl;
 #[cfg(test)]
 mod tests;
+mod vxlan;
 
 use crate::core::Way;
 use crate::core::kernel::{Actual, Link, Op, OpResults};

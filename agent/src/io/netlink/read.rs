@@ -3,10 +3,10 @@
 //! Messages are read by hand, a few attributes of each: what others have put into the tables may be of any kind, and there
 //! may be very much of it (a full BGP table), so it is passed over without being understood.
 
-use super::attribute::{Attributes, array, number};
-use super::message::{Request, family};
-use super::nexthop;
+use super::attribute::{Attributes, append, array, number};
+use super::message::Request;
 use super::socket::RequestSocket;
+use super::{nexthop, rule, seg6, vxlan};
 use crate::core::kernel::{Actual, ActualNexthop, ActualRoute, Link};
 use crate::core::ownership::{address_is_ours, neighbour_is_ours, route_is_ours};
 use ipnetwork::IpNetwork;
@@ -14,9 +14,8 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::neighbour::NeighbourMessage;
-use netlink_packet_route::route::RouteMessage;
-use plan::objects::{RouteKey, RouteValue};
-use plan::program::DiscardKind;
+use plan::objects::{Family, RouteKey, RouteValue, VxlanLink};
+use plan::program::{Behaviour, DiscardKind, OWN_TABLES, Rule, TABLE_SEGMENTS};
 use plan::program::{METRIC_BACKUP, METRIC_PRIMARY, TABLE_MAIN};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,22 +32,30 @@ const AF_INET6: u8 = 10;
 
 /// Reads everything but the sysctls.
 pub(super) fn read(socket: &mut RequestSocket) -> Result<Actual, String> {
-    let links = links(socket)?;
+    let (links, vxlans) = links_and_vxlans(socket)?;
     let names: Names = links.iter().map(|(name, link)| (link.index, name.clone())).collect();
+    let indexes: Vec<u32> = vxlans.keys().filter_map(|name| Some(links.get(name)?.index)).collect();
+    let (neighbours, vxlan_neighbours) = neighbours(socket, &names, &indexes)?;
     let (routes, foreign_routes) = routes(socket)?;
     Ok(Actual {
         addresses: addresses(socket, &names)?,
-        neighbours: neighbours(socket, &names)?,
+        neighbours,
+        vxlan_neighbours,
+        vxlans,
+        forwarding: forwarding(socket, &names, &indexes)?,
+        local_segments: local_segments(socket, &names)?,
+        rules: rules(socket)?,
         nexthops: nexthops(socket, &names)?,
         routes,
         foreign_routes,
         links,
         sysctls: BTreeMap::new(),
+        missing: BTreeMap::new(),
     })
 }
 
 /// ifindex -> interface name.
-type Names = BTreeMap<u32, String>;
+pub(super) type Names = BTreeMap<u32, String>;
 
 /// A message that is too short for its own fixed part.
 struct Damaged;
@@ -78,9 +85,12 @@ fn dump<E, C: FromIterator<E>>(
         Ok(None) => {}
         Err(damaged) => found.borrow_mut().1 = Err(damaged),
     };
-    socket
-        .dump(request, each, || *found.borrow_mut() = (Vec::new(), Ok(())))
-        .map_err(|error| format!("the kernel's {table} cannot be read: {error}"))?;
+    match socket.dump(request, each, || *found.borrow_mut() = (Vec::new(), Ok(()))) {
+        Ok(()) => {}
+        // A routing table in which nothing has ever been.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(format!("the kernel's {table} cannot be read: {error}")),
+    }
     let (entries, whole) = found.into_inner();
     whole.map_err(|damaged| format!("the kernel's {table} cannot be read: {}", String::from(damaged)))?;
     Ok(entries.into_iter().collect())
@@ -90,6 +100,16 @@ fn dump<E, C: FromIterator<E>>(
 pub(super) fn links(socket: &mut RequestSocket) -> Result<BTreeMap<String, Link>, String> {
     let request = Request::route(&RouteNetlinkMessage::GetLink(LinkMessage::default()), 0);
     dump(socket, "links", RTM_NEWLINK, &request, link)
+}
+
+type Vxlans = BTreeMap<String, Option<VxlanLink>>;
+
+fn links_and_vxlans(socket: &mut RequestSocket) -> Result<(BTreeMap<String, Link>, Vxlans), String> {
+    let request = Request::route(&RouteNetlinkMessage::GetLink(LinkMessage::default()), 0);
+    let both = |body: &[u8]| Ok(link(body)?.map(|found| (found, vxlan::parse(body))));
+    let found: Vec<_> = dump(socket, "links", RTM_NEWLINK, &request, both)?;
+    let (links, vxlans): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    Ok((links.into_iter().collect(), vxlans.into_iter().flatten().collect()))
 }
 
 /// `struct ifinfomsg` and `IFLA_*` (`linux/if_link.h`).
@@ -149,10 +169,69 @@ fn address(body: &[u8], names: &Names) -> Entry<(String, IpNetwork), bool> {
     Ok(network.zip(names.get(&index)).map(|(network, name)| ((name.clone(), network), ours)))
 }
 
-fn neighbours(socket: &mut RequestSocket, names: &Names) -> Result<BTreeSet<(String, IpAddr)>, String> {
+type Neighbours = (BTreeSet<(String, IpAddr)>, BTreeMap<(String, IpAddr), [u8; 6]>);
+
+/// Managed ones, and the permanent ones on VXLAN links of ours.
+fn neighbours(socket: &mut RequestSocket, names: &Names, vxlans: &[u32]) -> Result<Neighbours, String> {
     let request = Request::route(&RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), 0);
-    dump(socket, "neighbours", RTM_NEWNEIGH, &request, |body| {
-        Ok(neighbour(body, names)?.map(|(neighbour, ())| neighbour))
+    let either = |body: &[u8]| {
+        let managed = neighbour(body, names)?.map(|(neighbour, ())| neighbour);
+        let permanent = vxlan::parse_neighbour(body).filter(|(index, ..)| vxlans.contains(index));
+        let permanent =
+            permanent.and_then(|(index, address, mac)| Some(((names.get(&index)?.clone(), address), mac)));
+        Ok((managed.is_some() || permanent.is_some()).then_some((managed, permanent)))
+    };
+    let found: Vec<_> = dump(socket, "neighbours", RTM_NEWNEIGH, &request, either)?;
+    let (managed, permanent): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    Ok((managed.into_iter().flatten().collect(), permanent.into_iter().flatten().collect()))
+}
+
+/// Forwarding entries of these links.
+fn forwarding(
+    socket: &mut RequestSocket,
+    names: &Names,
+    vxlans: &[u32],
+) -> Result<BTreeSet<(String, [u8; 6], IpAddr)>, String> {
+    let mut all = BTreeSet::new();
+    for index in vxlans {
+        let request = Request::by_hand(vxlan::RTM_GETNEIGH, vxlan::all_forwarding(*index), 0);
+        let found: Vec<_> = dump(socket, "forwarding entries", RTM_NEWNEIGH, &request, |body| {
+            let entry = vxlan::parse_forwarding(body).filter(|(of, ..)| of == index);
+            Ok(entry.and_then(|(of, mac, remote)| Some((names.get(&of)?.clone(), mac, remote))))
+        })?;
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+fn rules(socket: &mut RequestSocket) -> Result<BTreeSet<(Family, Rule)>, String> {
+    let mut all = BTreeSet::new();
+    for family in [Family::V4, Family::V6] {
+        let request = Request::by_hand(rule::RTM_GETRULE, rule::all(family), 0);
+        let found: Vec<_> = dump(socket, "rules", rule::RTM_NEWRULE, &request, |body| {
+            rule::parse(body).map_err(|()| Damaged)
+        })?;
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+/// Asks for all routes of a table; the kernel itself leaves the others out, since checking is strict.
+fn routes_of(family: u8, table: u32) -> Request {
+    const RTA_TABLE: u16 = 15;
+    const RTM_GETROUTE: u16 = 26;
+    let mut body = vec![family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    append(&mut body, RTA_TABLE, &table.to_ne_bytes());
+    Request::by_hand(RTM_GETROUTE, body, 0)
+}
+
+type LocalSegments = BTreeMap<RouteKey, Option<(String, Behaviour)>>;
+
+fn local_segments(socket: &mut RequestSocket, names: &Names) -> Result<LocalSegments, String> {
+    let request = routes_of(AF_INET6, TABLE_SEGMENTS);
+    dump(socket, "local segments", RTM_NEWROUTE, &request, |body| {
+        let found = route(body)?.filter(|((_, is_ours), _)| *is_ours);
+        Ok(found.map(|((key, _), _)| (key, seg6::parse_local(body, names))))
     })
 }
 
@@ -185,14 +264,11 @@ type Routes = (BTreeMap<RouteKey, ActualRoute>, BTreeSet<RouteKey>);
 /// Ours, and foreign ones that stand where ours would. Both can stand in one place: the kernel lets others append.
 fn routes(socket: &mut RequestSocket) -> Result<Routes, String> {
     let mut found: Vec<((RouteKey, bool), Option<RouteValue>)> = Vec::new();
-    for unspecified in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(unspecified);
-        // With strict checking the kernel itself leaves the other tables out.
-        message.header.table = TABLE_MAIN as u8;
-        let request = Request::route(&RouteNetlinkMessage::GetRoute(message), 0);
-        let more: Vec<_> = dump(socket, "routes", RTM_NEWROUTE, &request, route)?;
-        found.extend(more);
+    for table in std::iter::once(TABLE_MAIN).chain(OWN_TABLES) {
+        for family in [AF_INET, AF_INET6] {
+            let more: Vec<_> = dump(socket, "routes", RTM_NEWROUTE, &routes_of(family, table), route)?;
+            found.extend(more);
+        }
     }
     let foreign = found.iter().filter(|((_, is_ours), _)| !is_ours).map(|((key, _), _)| *key).collect();
     let ours = found.into_iter().filter(|((_, is_ours), _)| *is_ours);

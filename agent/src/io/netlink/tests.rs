@@ -12,12 +12,12 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-fn key(prefix: &str, metric: u32) -> RouteKey {
+pub(super) fn key(prefix: &str, metric: u32) -> RouteKey {
     RouteKey { table: 254, prefix: prefix.parse().unwrap(), metric }
 }
 
 /// Two next hops, groups of one and of two, routes of both families with a backup.
-fn program() -> Objects {
+pub(super) fn program() -> Objects {
     let mut objects = Objects::default();
     let member = |nexthop| Member { nexthop, weight: 1 };
     objects.sysctls.insert("net.ipv4.ip_forward".to_string(), "1".to_string());
@@ -50,12 +50,12 @@ fn program() -> Objects {
     objects
 }
 
-fn names(objects: &Objects) -> Vec<String> {
+pub(super) fn names(objects: &Objects) -> Vec<String> {
     objects.sysctls.keys().cloned().collect()
 }
 
 /// Reconciles once and demands that everything is accepted and a second look asks for nothing.
-fn install(kernel: &mut Netlink, desired: &Objects) -> usize {
+pub(super) fn install(kernel: &mut Netlink, desired: &Objects) -> usize {
     install_but(kernel, desired, &[])
 }
 
