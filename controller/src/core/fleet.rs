@@ -116,6 +116,12 @@ fn answered(ack: &Ack) -> Standing {
         Outcome::Failed => {
             let mut refused = ack.failures.iter().filter(|failure| !failure.pending);
             let first = refused.next();
+            if let Some(ledger) = first.filter(|failure| failure.object == "ledger") {
+                let why = &ledger.reason;
+                return Standing::Failed(format!(
+                    "its disk does not take the program ({why}): it runs the one before"
+                ));
+            }
             let first = first.map(|failure| format!(", as {}: {}", failure.object, failure.reason));
             let count = refused.count() + usize::from(first.is_some());
             Standing::Failed(format!("its kernel refused {count} objects{}", first.unwrap_or_default()))

@@ -115,6 +115,16 @@ impl Bed {
         Ok(output)
     }
 
+    /// Runs a command in a host's namespaces and demands success.
+    pub fn lab_exec(&self, host: &str, command: &[&str]) -> Result<()> {
+        let output = Command::new(binary("ballast")?)
+            .args(["lab", "exec", host, "--run", &self.run_id, "--"])
+            .args(command)
+            .output()?;
+        ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
     /// The lab's run id: part of the names of all its namespaces.
     pub fn run_id(&self) -> &str {
         &self.run_id

@@ -14,6 +14,7 @@ mod igp;
 mod import;
 mod import_counts;
 mod judged;
+mod lab_local;
 mod lab_main;
 mod lab_verbs;
 mod liveness;
