@@ -55,6 +55,8 @@ pub(crate) fn status(agent: &Agent, now: Millis) -> LocalAnswer {
             "pending": waiting(&agent.found.pending),
             "refused": waiting(&agent.found.refused),
             "repairs": agent.repairs(),
+            "features": agent.health.features(),
+            "degraded": agent.health.degraded(now),
             "warnings": agent.config.warnings,
             "links": links,
         })

@@ -10,6 +10,7 @@ mod confirm;
 pub mod event;
 pub mod features;
 pub mod guard;
+mod health;
 pub mod hold;
 pub mod kernel;
 pub mod ledger;

@@ -9,6 +9,7 @@ use crate::core::config::Config;
 use crate::core::confirm::Confirm;
 use crate::core::event::{Effect, Event, Millis};
 use crate::core::guard::{self, Limits, Verdict};
+use crate::core::health::Health;
 use crate::core::hold;
 use crate::core::kernel::{Actual, Link, OpResults};
 use crate::core::ledger::{self, Fence};
@@ -59,6 +60,8 @@ pub struct Agent {
     look_at: Option<Millis>,
     pub(crate) last_right: Option<Millis>,
     pub(crate) found: Found,
+    /// How well the kernel is seen.
+    pub(crate) health: Health,
     pub(crate) started: bool,
     pub(crate) connected: bool,
     pub(crate) controller: Option<u64>,
@@ -132,6 +135,7 @@ impl Agent {
             look_at: None,
             last_right: None,
             found: Found::default(),
+            health: Health::default(),
             started: false,
             connected: false,
             controller: None,
@@ -144,6 +148,7 @@ impl Agent {
 
     /// Takes one event and appends what is to be done. Never blocks, never panics on any event.
     pub fn handle(&mut self, now: Millis, event: Event, out: &mut Vec<Effect>) {
+        self.health.note(now, &event);
         match event {
             Event::LedgerRead(ledger) => self.ledger_read(ledger, out),
             Event::Tick => self.tick(now, out),

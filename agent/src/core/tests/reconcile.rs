@@ -217,3 +217,22 @@ fn an_mtu_is_set_where_the_file_says_one() {
     let found = reconcile(&objects, &full());
     assert_eq!(found.ops, [Op::SetMtu { interface: "eth1".to_string(), mtu: 9_000 }]);
 }
+
+#[test]
+fn what_this_kernel_cannot_do_is_refused_by_name_and_what_hangs_on_it_waits() {
+    use crate::core::features::Feature;
+    let mut actual = blank();
+    for feature in [Feature::NexthopObjects, Feature::AddressProtocol, Feature::ManagedNeighbours] {
+        actual.missing.insert(feature, "Operation not supported (errno 95)".to_string());
+    }
+    let found = reconcile(&wanted(), &actual);
+    assert!(found.ops.iter().all(|op| matches!(op, Op::SetSysctl { .. })), "{:?}", found.ops);
+    for (kind, need) in [("nexthop", "5.3"), ("address", "5.18"), ("neighbour", "5.16")] {
+        let is_named = |reason: &str| reason.contains(need) && reason.contains("errno 95");
+        assert!(
+            found.refused.iter().any(|one| one.object.starts_with(kind) && is_named(&one.reason)),
+            "{kind}"
+        );
+    }
+    assert!(found.pending.iter().any(|one| one.object.starts_with("route")));
+}

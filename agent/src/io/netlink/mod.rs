@@ -9,6 +9,7 @@ mod kind_tests;
 mod lookup;
 mod message;
 mod nexthop;
+mod probe;
 mod read;
 mod rule;
 mod seg6;
@@ -19,6 +20,7 @@ mod tests;
 mod vxlan;
 
 use crate::core::Way;
+use crate::core::features::Feature;
 use crate::core::kernel::{Actual, Link, Op, OpResults};
 use crate::io::kernel::Kernel;
 pub(crate) use filter::drop_own_echo;
@@ -32,6 +34,8 @@ use std::sync::atomic::AtomicU64;
 pub struct Netlink {
     socket: RequestSocket,
     may_write: MayWrite,
+    /// What this kernel cannot do, once it was found out.
+    missing: Option<BTreeMap<Feature, String>>,
 }
 
 /// Asked before each batch; says in words why nothing may be written any more.
@@ -45,7 +49,7 @@ impl Netlink {
     pub fn open() -> Result<Netlink, String> {
         let socket = RequestSocket::open()
             .map_err(|error| format!("no netlink socket ({error}): the agent needs CAP_NET_ADMIN"))?;
-        Ok(Netlink { socket, may_write: Box::new(|| Ok(())) })
+        Ok(Netlink { socket, may_write: Box::new(|| Ok(())), missing: None })
     }
 
     /// The same, which asks before each batch whether it still may.
@@ -79,7 +83,11 @@ pub(crate) fn nexthops_in_events(events: &[u8], own_port: u32) -> impl Iterator<
 
 impl Kernel for Netlink {
     fn read(&mut self, sysctls: &[String]) -> Result<Actual, String> {
-        let mut actual = read::read(&mut self.socket)?;
+        let missing = match &self.missing {
+            Some(missing) => missing.clone(),
+            None => self.missing.insert(probe::missing(&mut self.socket)?).clone(),
+        };
+        let mut actual = read::read(&mut self.socket, missing)?;
         actual.sysctls = sysctl::read(sysctls)?;
         Ok(actual)
     }

@@ -7,6 +7,7 @@ use super::attribute::{Attributes, append, array, number};
 use super::message::Request;
 use super::socket::RequestSocket;
 use super::{nexthop, rule, seg6, vxlan};
+use crate::core::features::Feature;
 use crate::core::kernel::{Actual, ActualNexthop, ActualRoute, Link};
 use crate::core::ownership::{address_is_ours, neighbour_is_ours, route_is_ours};
 use ipnetwork::IpNetwork;
@@ -31,7 +32,7 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
 /// Reads everything but the sysctls.
-pub(super) fn read(socket: &mut RequestSocket) -> Result<Actual, String> {
+pub(super) fn read(socket: &mut RequestSocket, missing: BTreeMap<Feature, String>) -> Result<Actual, String> {
     let (links, vxlans) = links_and_vxlans(socket)?;
     let names: Names = links.iter().map(|(name, link)| (link.index, name.clone())).collect();
     let indexes: Vec<u32> = vxlans.keys().filter_map(|name| Some(links.get(name)?.index)).collect();
@@ -45,12 +46,16 @@ pub(super) fn read(socket: &mut RequestSocket) -> Result<Actual, String> {
         forwarding: forwarding(socket, &names, &indexes)?,
         local_segments: local_segments(socket, &names)?,
         rules: rules(socket)?,
-        nexthops: nexthops(socket, &names)?,
+        nexthops: if missing.contains_key(&Feature::NexthopObjects) {
+            BTreeMap::new()
+        } else {
+            nexthops(socket, &names)?
+        },
         routes,
         foreign_routes,
         links,
         sysctls: BTreeMap::new(),
-        missing: BTreeMap::new(),
+        missing,
     })
 }
 

@@ -229,7 +229,7 @@ pub(super) fn messages(mut buffer: &[u8]) -> impl Iterator<Item = Message<'_>> {
 }
 
 /// What a `struct nlmsgerr` says: i32 -errno, the request's header, extended acknowledgement; `None`: done.
-fn refusal(body: &[u8]) -> Option<OpError> {
+pub(super) fn refusal(body: &[u8]) -> Option<OpError> {
     let errno = array(body, 0).map_or(0, i32::from_ne_bytes).saturating_neg();
     if errno == 0 {
         return None;
