@@ -456,12 +456,13 @@ pub(crate) enum LabVerb {
 pub(crate) struct LabUp {
     /// The topology file, or a folder of them.
     pub(crate) file: PathBuf,
-    /// How agents reach controllers.
-    #[arg(long, value_enum, default_value_t = Management::Separate)]
-    pub(crate) management: Management,
-    /// Number of controllers.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=7))]
-    pub(crate) controllers: u64,
+    /// How agents reach controllers; without it, as the file says. With in_band, controllers that the file does not
+    /// name are put behind the nodes with most links.
+    #[arg(long, value_enum)]
+    pub(crate) management: Option<Management>,
+    /// Number of controllers; without it 3, or those that the file names.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=7))]
+    pub(crate) controllers: Option<u64>,
     /// End the lab when this process is gone.
     #[arg(long, hide = true)]
     pub(crate) owner_pid: Option<u32>,

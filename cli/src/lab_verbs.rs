@@ -13,10 +13,13 @@ use plan::program::{GROUP_IDS, NEXTHOP_IDS};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use topology::Topology;
 use wire::rest::Change;
 
 /// How long the first apply may take.
 const FIRST_APPLY_MAX: Duration = Duration::from_secs(60);
+/// Controllers of a lab, unless somebody says how many.
+const CONTROLLERS: u64 = 3;
 /// Largest network that is drawn as a matrix.
 const MATRIX_MAX: usize = 16;
 
@@ -68,21 +71,26 @@ pub(crate) fn run(arguments: &LabArguments) -> Done {
 }
 
 fn lab_up(arguments: &LabUp) -> Done {
-    if arguments.management == Management::InBand {
-        return Err(Failure::new(exit::USAGE, "--management in_band is not supported yet: leave it out"));
-    }
-    if arguments.controllers.is_multiple_of(2) {
+    let Wanted { topology, controllers, text, amended } = wanted(arguments)?;
+    if controllers.is_multiple_of(2) {
         return Err(Failure::new(
             exit::USAGE,
             "an even number of controllers survives no more than one less: give 1, 3 or 5",
         ));
     }
-    let topology = topology_of(&arguments.file)?;
-    let (hosts, links, controllers) = (topology.nodes.len(), topology.links.len(), arguments.controllers);
+    let (hosts, links) = (topology.nodes.len(), topology.links.len());
     say(&format!("making {hosts} hosts, {links} links, {controllers} controllers"));
     let options = Options { controllers, owner_pid: arguments.owner_pid };
     let lab = Lab::up(&topology, &options, &Binaries::beside_this_program()?)?;
-    match bring_up(&lab, arguments) {
+    if amended {
+        let file = lab.topology_file();
+        std::fs::write(&file, &text).with_context(|| file.display().to_string())?;
+        say(&format!(
+            "controllers are in the network: {} is what is applied; change that one",
+            file.display()
+        ));
+    }
+    match bring_up(&lab, arguments, &text, amended) {
         Ok(code) => Ok(code),
         Err(failure) => {
             say(&lab.logs(12));
@@ -92,17 +100,70 @@ fn lab_up(arguments: &LabUp) -> Done {
     }
 }
 
+/// What a lab is made of.
+struct Wanted {
+    topology: Topology,
+    controllers: u64,
+    text: Vec<u8>,
+    /// Whether the text says more than the file.
+    amended: bool,
+}
+
+/// The file, with in-band management where the command line wants it and the file does not say it.
+fn wanted(arguments: &LabUp) -> Result<Wanted, Failure> {
+    let topology = topology_of(&arguments.file)?;
+    let text = text_of(&arguments.file)?;
+    let named = topology.controllers.len() as u64;
+    let in_band = topology.management == topology::Management::InBand;
+    let usage = |message: &str| Err(Failure::new(exit::USAGE, message));
+    match (arguments.management, in_band) {
+        (Some(Management::Separate), true) => usage(
+            "the file is managed in-band, and its programs lead to its controllers: give a file with `management: separate`",
+        ),
+        (_, true) if arguments.controllers.is_some_and(|wanted| wanted != named) => {
+            usage(&format!("the file names {named} controllers: leave --controllers out"))
+        }
+        (_, true) => Ok(Wanted { topology, controllers: named, text, amended: false }),
+        (Some(Management::InBand), false) => {
+            let controllers = arguments.controllers.unwrap_or(CONTROLLERS);
+            let text = with_controllers(&text, &topology, controllers);
+            let reading = topology::read(&arguments.file.display().to_string(), &text);
+            let told = reading.render(false);
+            let failed = || {
+                Failure::new(
+                    exit::NO,
+                    format!("with controllers in the network the file is not valid\n{told}"),
+                )
+            };
+            Ok(Wanted { topology: reading.topology.ok_or_else(failed)?, controllers, text, amended: true })
+        }
+        (_, false) => {
+            let controllers = arguments.controllers.unwrap_or(CONTROLLERS);
+            Ok(Wanted { topology, controllers, text, amended: false })
+        }
+    }
+}
+
+/// The text, managed in-band, in one document more.
+fn with_controllers(text: &[u8], topology: &Topology, controllers: u64) -> Vec<u8> {
+    let text = String::from_utf8_lossy(text);
+    let kept = text.lines().filter(|line| !line.starts_with("management:"));
+    let places = lab::in_band::chosen_places(topology, controllers);
+    let lines = ["---", "management: in_band", "controllers:"].map(str::to_string).into_iter();
+    let added = lines.chain(places.into_iter().map(|place| format!("  - {place}")));
+    let all = kept.map(str::to_string).chain(added);
+    (all.collect::<Vec<_>>().join("\n") + "\n").into_bytes()
+}
+
 /// Applies the file, waits for every host, asks every pair.
-fn bring_up(lab: &Lab, arguments: &LabUp) -> Done {
+fn bring_up(lab: &Lab, arguments: &LabUp, body: &[u8], amended: bool) -> Done {
     say("applying the topology");
     let client = Client::new(&lab.urls(), &lab.ca_file(), &lab.token_file())?;
-    let path = format!(
-        "/v1/topology?reason=lab%20up&author=lab&file={}",
-        encoded(&arguments.file.display().to_string())
-    );
-    let body = text_of(&arguments.file)?;
+    let file = if amended { lab.topology_file() } else { arguments.file.clone() };
+    let path =
+        format!("/v1/topology?reason=lab%20up&author=lab&file={}", encoded(&file.display().to_string()));
     let began = Instant::now();
-    let change: Change = client.put(&path, &Put { body: &body, ..Put::default() })?.document()?;
+    let change: Change = client.put(&path, &Put { body, ..Put::default() })?.document()?;
     let change = watch(&client, change, FIRST_APPLY_MAX)?;
     let converge_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     if change.state != "done" {
@@ -170,6 +231,8 @@ fn status_document(lab: &Lab) -> Value {
         "run_id": record.run_id,
         "hosts": hosts,
         "controllers": controllers,
+        "management": if record.is_in_band() { "in_band" } else { "separate" },
+        "topology_file": lab.topology_file().exists().then(|| lab.topology_file()),
         "cuts": record.cuts,
         "ca_file": lab.ca_file(),
         "token_file": lab.token_file(),

@@ -25,6 +25,12 @@ pub(crate) fn try_in(netns: &str, arguments: &str) {
     let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
+/// Sets a sysctl of a namespace's network.
+pub(crate) fn sysctl(netns: &str, name: &str, value: &str) -> Result<()> {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    crate::probe::in_netns(netns, || std::fs::write(&path, value).with_context(|| path.clone()))
+}
+
 /// Runs an nft script in a namespace.
 pub(crate) fn nft(netns: &str, script: &str) -> Result<()> {
     let mut command = Command::new("ip");

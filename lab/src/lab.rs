@@ -8,10 +8,10 @@ use crate::record::{self, ControllerRecord, HostRecord, LinkRecord, Record};
 use crate::{ip, names::netns};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use topology::{Node, Topology};
+use topology::{Management, Node, Topology};
 
 const PORT_PEERS: u16 = 7_001;
 const PORT_AGENTS: u16 = 7_002;
@@ -42,7 +42,7 @@ impl Binaries {
 /// How to make a lab.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// 1, 3 or 5.
+    /// 1, 3 or 5; of a topology that is managed in-band its own controllers are made.
     pub controllers: u64,
     /// End the lab when this process is gone (`Lab::sweep`); none: it stays until `down`.
     pub owner_pid: Option<u32>,
@@ -108,28 +108,35 @@ impl Lab {
     }
 
     fn build(&mut self, topology: &Topology, options: &Options, binaries: &Binaries) -> Result<()> {
-        let management = netns(&self.record.run_id, Member::Management);
-        ip::batch(None, &[format!("netns add {management}")])?;
-        ip::batch(
-            Some(&management),
-            &["link add br0 type bridge".to_string(), "link set br0 up".to_string()],
-        )?;
+        let in_band = topology.management == Management::InBand;
         let authority = Authority::new(&format!("ballast lab {}", self.record.run_id))?;
         authority.write(&self.folder)?;
-        for id in 1..=options.controllers {
-            self.add_controller(id, &authority)?;
+        if !in_band {
+            let management = netns(&self.record.run_id, Member::Management);
+            ip::batch(None, &[format!("netns add {management}")])?;
+            let bridge = ["link add br0 type bridge".to_string(), "link set br0 up".to_string()];
+            ip::batch(Some(&management), &bridge)?;
+            for id in 1..=options.controllers {
+                self.add_controller(id, &authority)?;
+            }
         }
-        self.record.controllers.sort_by_key(|controller| controller.id);
         for node in &topology.nodes {
-            self.add_host(node, &authority)?;
+            self.add_host(node, &authority, !in_band)?;
         }
+        if in_band {
+            self.add_controllers_in_band(topology, &authority)?;
+        }
+        let controllers: Vec<u64> = self.record.controllers.iter().map(|controller| controller.id).collect();
         let ids: Vec<String> = topology.links.iter().map(|link| link.id.clone()).collect();
         self.add_links(topology, &ids)?;
         self.save()?;
-        for id in 1..=options.controllers {
+        for id in controllers {
             self.start_controller(id, binaries)?;
         }
         self.wait_for_secrets()?;
+        if in_band {
+            self.provision(topology, &self.host_names(), binaries)?;
+        }
         for host in self.host_names() {
             self.start_agent(&host, binaries)?;
         }
@@ -176,6 +183,15 @@ impl Lab {
     }
 
     // ---- files and addresses
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where `lab up` leaves the topology that was applied, when it is not the file that was given.
+    pub fn topology_file(&self) -> PathBuf {
+        self.folder.join("topology.yaml")
+    }
 
     /// The authority's certificate.
     pub fn ca_file(&self) -> PathBuf {
@@ -251,16 +267,27 @@ impl Lab {
         self.attach_to_management(&name, &format!("c{id}"), address)?;
         let addresses = [IpAddr::from(Ipv4Addr::LOCALHOST), "::1".parse()?, IpAddr::V4(address)];
         authority.controller(id, &addresses, &self.folder.join("certificates"))?;
-        self.record.controllers.push(ControllerRecord { id, netns: name, port: 0, process: None });
+        self.record.controllers.push(ControllerRecord {
+            id,
+            netns: name,
+            port: 0,
+            process: None,
+            address: address.into(),
+            place: None,
+        });
         Ok(())
     }
 
-    fn add_host(&mut self, node: &Node, authority: &Authority) -> Result<()> {
+    fn add_host(&mut self, node: &Node, authority: &Authority, with_management: bool) -> Result<()> {
         let name = netns(&self.record.run_id, Member::Host(&node.name));
         let number = self.record.next_host;
         self.record.next_host += 1;
         ip::batch(None, &[format!("netns add {name}")])?;
-        self.attach_to_management(&name, &format!("h{number}"), names::host_address(number))?;
+        if with_management {
+            self.attach_to_management(&name, &format!("h{number}"), names::host_address(number))?;
+        } else {
+            ip::batch(Some(&name), &["link set lo up".to_string()])?;
+        }
         // The first address of each prefix is the host's own: something behind the node that answers.
         let own: Vec<IpAddr> =
             node.prefixes.iter().filter_map(|prefix| prefix.iter().nth(1).or(prefix.iter().next())).collect();
@@ -326,17 +353,18 @@ impl Lab {
             .controllers
             .iter()
             .map(|controller| {
-                format!("{}={}:{PORT_PEERS}", controller.id, names::controller_address(controller.id))
+                format!("{}={}", controller.id, SocketAddr::new(controller.address, PORT_PEERS))
             })
             .collect();
-        let address = names::controller_address(id);
+        let known = self.record.controllers.iter().find(|controller| controller.id == id);
+        let address = known.with_context(|| format!("no controller c{id}"))?.address;
         let arguments = words(&[
             ("--id", id.to_string()),
             ("--cluster", format!("lab-{}", self.record.run_id)),
             ("--data", self.folder.join(format!("c{id}")).display().to_string()),
             ("--peers", peers.join(",")),
-            ("--listen-peers", format!("{address}:{PORT_PEERS}")),
-            ("--listen-agents", format!("{address}:{PORT_AGENTS}")),
+            ("--listen-peers", SocketAddr::new(address, PORT_PEERS).to_string()),
+            ("--listen-agents", SocketAddr::new(address, PORT_AGENTS).to_string()),
             ("--ca", self.ca_file().display().to_string()),
             ("--cert", certificates.certificate.display().to_string()),
             ("--key", certificates.key.display().to_string()),
@@ -395,7 +423,7 @@ impl Lab {
             .record
             .controllers
             .iter()
-            .map(|controller| format!("{}:{PORT_AGENTS}", names::controller_address(controller.id)))
+            .map(|controller| SocketAddr::new(controller.address, PORT_AGENTS).to_string())
             .collect();
         let mut arguments = vec!["run".to_string()];
         arguments.extend(words(&[
@@ -496,7 +524,10 @@ impl Lab {
         // The runtime folder is empty after a reboot: nothing says that an agent ran before.
         let _ = std::fs::remove_file(self.socket(host).with_extension("up"));
         let mut interfaces = self.interfaces(host);
-        interfaces.push(MANAGEMENT_INTERFACE.to_string());
+        let (ports, last_hops) = self.ports_of(host);
+        interfaces.extend(ports);
+        let with_management = !self.record.is_in_band();
+        interfaces.extend(with_management.then(|| MANAGEMENT_INTERFACE.to_string()));
         for interface in interfaces.iter().map(String::as_str).chain(["lo"]) {
             ip::try_in(&slot.netns, &format!("link set {interface} down"));
             ip::try_in(&slot.netns, &format!("addr flush dev {interface}"));
@@ -518,12 +549,13 @@ impl Lab {
         for rule in rules {
             ip::try_in(&slot.netns, rule);
         }
-        let mut lines = vec![
-            "link set lo up".to_string(),
-            format!("addr add {}/16 dev {MANAGEMENT_INTERFACE}", names::host_address(slot.number)),
-        ];
+        let management =
+            format!("addr add {}/16 dev {MANAGEMENT_INTERFACE}", names::host_address(slot.number));
+        let mut lines = vec!["link set lo up".to_string()];
+        lines.extend(with_management.then_some(management));
         lines.extend(own_addresses(&slot.own));
         lines.extend(interfaces.iter().map(|interface| format!("link set {interface} up")));
+        lines.extend(last_hops);
         ip::batch(Some(&slot.netns), &lines)?;
         self.start_agent(host, binaries)?;
         self.save()
@@ -537,6 +569,7 @@ impl Lab {
     /// The lab's hosts and cables follow a changed file. What both have stays as it is.
     pub fn sync(&mut self, topology: &Topology, binaries: &Binaries) -> Result<()> {
         refuse_management_interface(topology)?;
+        self.refuse_other_places(topology)?;
         let wanted: BTreeSet<String> = topology.links.iter().map(|link| link.id.clone()).collect();
         for link in self.record.links.clone().into_iter().filter(|link| !wanted.contains(&link.id)) {
             let (host, interface) = &link.ends[0];
@@ -562,10 +595,14 @@ impl Lab {
         let authority = Authority::read(&self.folder)?;
         let known: BTreeSet<String> = self.record.links.iter().map(|link| link.id.clone()).collect();
         for node in &fresh {
-            self.add_host(node, &authority)?;
+            self.add_host(node, &authority, !self.record.is_in_band())?;
         }
         let missing: Vec<String> = wanted.difference(&known).cloned().collect();
         self.add_links(topology, &missing)?;
+        if topology.management == Management::InBand {
+            let names: Vec<String> = fresh.iter().map(|node| node.name.clone()).collect();
+            self.provision(topology, &names, binaries)?;
+        }
         for node in fresh {
             self.start_agent(&node.name, binaries)?;
         }

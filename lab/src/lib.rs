@@ -5,6 +5,7 @@
 
 pub mod certificates;
 pub mod echo;
+pub mod in_band;
 mod ip;
 pub mod lab;
 pub mod names;

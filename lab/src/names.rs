@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub const PREFIX: &str = "bl-";
 /// The interface of hosts and controllers on the management network; no topology may use it.
 pub const MANAGEMENT_INTERFACE: &str = "mgmt0";
+/// The interface of a controller on the network itself, under in-band management.
+pub const FABRIC_INTERFACE: &str = "fab0";
 /// First interface index of a link's ends; each link takes the next two, so that the two ends always differ: equal
 /// ones delay carrier events by half a second.
 const FIRST_INDEX: u32 = 100;
@@ -52,6 +54,16 @@ pub fn indexes(number: u32) -> [u32; 2] {
 /// Address of a controller on the management network (198.18.0.0/15 is for tests: RFC 2544).
 pub fn controller_address(id: u64) -> Ipv4Addr {
     Ipv4Addr::new(198, 18, 0, u8::try_from(id).unwrap_or(u8::MAX))
+}
+
+/// Port of a node to a controller that the file names no port for.
+pub fn port(id: u64) -> String {
+    format!("ctl{id}")
+}
+
+/// Address of a controller under in-band management that the file does not ask for. Its node has the one before.
+pub fn in_band_address(id: u64) -> Ipv4Addr {
+    Ipv4Addr::new(198, 18, 0, u8::try_from(2 * id + 1).unwrap_or(u8::MAX))
 }
 
 /// Address of the `number`-th host on the management network.

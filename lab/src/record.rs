@@ -62,6 +62,21 @@ pub struct ControllerRecord {
     pub port: u16,
     /// The process, when it was started.
     pub process: Option<Process>,
+    /// Where agents and the other controllers reach it.
+    pub address: IpAddr,
+    /// Its place in the network; none: it is on the management network.
+    pub place: Option<Place>,
+}
+
+/// Where a controller is under in-band management.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The host that it is behind, or on.
+    pub host: String,
+    /// The host's port to it; none: it is on the host.
+    pub port: Option<String>,
+    /// Its address, where the host's program has no last hop to it.
+    pub last_hop: Option<IpAddr>,
 }
 
 /// A link.
@@ -76,6 +91,11 @@ pub struct LinkRecord {
 const FILE: &str = "lab.json";
 
 impl Record {
+    /// Whether agents reach controllers over the network itself.
+    pub fn is_in_band(&self) -> bool {
+        self.controllers.iter().any(|controller| controller.place.is_some())
+    }
+
     /// Reads a lab's record.
     pub fn read(folder: &Path) -> Result<Record> {
         let path = folder.join(FILE);
