@@ -68,7 +68,7 @@ pub fn judge(
         // A return to a program that was in force before takes nothing that was not taken before.
         (!known).then(|| removed(running, offered)).flatten(),
         too_many(offered, limits.routes_max),
-        management(offered, limits.ways),
+        management(running, offered, limits.ways),
         default_route(offered, limits.foreign_defaults),
     ];
     let mut verdict = Verdict::Pass;
@@ -100,14 +100,16 @@ fn too_many(offered: &Objects, routes_max: u64) -> Option<Objection> {
 }
 
 /// Controllers that are reached by a way that is not ours, and that a route or an address of the program would take over.
-fn management(offered: &Objects, ways: &BTreeMap<IpAddr, Way>) -> Option<Objection> {
-    let taken = ways.iter().filter(|(address, way)| takes(offered, **address, way)).count() as u64;
+fn management(running: &Objects, offered: &Objects, ways: &BTreeMap<IpAddr, Way>) -> Option<Objection> {
+    let taken = ways.iter().filter(|(address, way)| takes(running, offered, **address, way)).count() as u64;
     (taken > 0).then_some((MANAGEMENT_ROUTE, taken, 0))
 }
 
 /// Whether the program would put an address or a better route over what the kernel uses for `address` now.
-fn takes(offered: &Objects, address: IpAddr, way: &Way) -> bool {
-    let own = offered.addresses.iter().any(|(_, network)| network.ip() == address);
+fn takes(running: &Objects, offered: &Objects, address: IpAddr, way: &Way) -> bool {
+    // What is in force takes nothing any more: a controller on this host, or at a port of it, is reached by that address.
+    let mut fresh = offered.addresses.difference(&running.addresses);
+    let own = fresh.clone().any(|(_, network)| network.ip() == address);
     let (length, metric) = match way {
         // Nothing to lose, or ours already: in-band management.
         Way::None => return false,
@@ -126,7 +128,7 @@ fn takes(offered: &Objects, address: IpAddr, way: &Way) -> bool {
         routes.into_iter().any(|key| better(&key.prefix, key.metric))
     };
     // An address brings the route to its own network along, with the best metric there is.
-    let by_network = || offered.addresses.iter().any(|(_, network)| better(network, 0));
+    let mut by_network = || fresh.any(|(_, network)| better(network, 0));
     own || by_network() || by_route()
 }
 

@@ -200,6 +200,22 @@ fn a_program_does_not_take_the_way_to_the_controllers_over() {
 }
 
 #[test]
+fn a_controller_on_the_host_itself_is_taken_from_nobody_by_the_address_that_it_has() {
+    let network = network(3);
+    let (program, _) = network.host(super::HOST).expect("the host is in the network");
+    let own: IpAddr = program.preferred_source_v4.expect("the host has a loopback").into();
+    let mut config = Host::config();
+    config.controllers = vec![own];
+    let mut host = Host::unborn(config);
+    host.boot();
+    host.offer(offer(&network, 5, 1));
+    assert_eq!(refused(&host), None, "before it is there, nothing is taken");
+    host.ways.insert(own, way(&format!("{own}/32"), 0, 2));
+    host.offer(offer(&super::network(4), 6, 2));
+    assert_eq!(refused(&host), None, "the kernel's own route is that of the address in force");
+}
+
+#[test]
 fn a_default_route_of_somebody_else_is_not_overridden() {
     let text = "version: 1\nname: t\nnodes: { a: {}, b: {} }\nlinks:\n- { endpoints: [\"a:eth1\", \"b:eth1\"] }\n\
                 external: [ { node: b, interface: up0, next_hop: 192.0.2.1, prefixes: [0.0.0.0/0] } ]\n";

@@ -13,6 +13,7 @@ mod format;
 mod igp;
 mod import;
 mod import_counts;
+mod in_band;
 mod judged;
 mod lab_local;
 mod lab_main;
