@@ -287,10 +287,17 @@ impl<T: Lane, const L: usize> Batch<'_, T, L> {
     fn collect(&mut self, changed: &[ChangedArc], scratch: &mut Scratch, found: &mut Vec<Changed>) {
         let to = (self.first + self.lane) as u32;
         let written = scratch.rows.len();
-        // Their sets and their neighbours' sets can differ, and those of the changed arcs' senders.
+        // Their sets can differ, those of neighbours that they supported or support now, and those of the changed arcs'
+        // senders.
         for at in 0..written {
-            for arc in self.arcs.of(scratch.rows[at] as usize) {
-                scratch.rows.push(self.arcs.to[arc]);
+            let row = scratch.rows[at] as usize;
+            let (before, now) = (scratch.before[row], self.distance(row));
+            for arc in self.arcs.of(row) {
+                let (far, cost) = (self.arcs.to[arc], self.arcs.cost_back[arc]);
+                let of_far = self.distance(far as usize);
+                if [before, now].iter().any(|distance| distance.saturating_add(cost) == of_far) {
+                    scratch.rows.push(far);
+                }
             }
         }
         scratch.rows.extend(changed.iter().map(|arc| arc.row as u32));
