@@ -6,7 +6,7 @@ use plan::check::{self, Checked};
 use plan::incremental::{Incremental, Update};
 use plan::order::order;
 use plan::proof::{State, verify};
-use plan::spf::{AllPairs, Cores};
+use plan::spf::{AllPairs, Cores, Line, UNREACHABLE};
 use plan::{Facts, Network, Program};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ pub(crate) struct Answer {
     pub(crate) peak_mb: f64,
 }
 
-/// `pairs:CORES:FILE`, `compile:NODES:PREFIXES:CORES`, `failure:NODES`, `death:NODES`,
+/// `pairs:CORES:FILE`, `compile:NODES:PREFIXES:CORES`, `update:NODES`, `failure:NODES`, `death:NODES`,
 /// `removal:NODES`, `check:NODES:PREFIXES`, `order:NODES:PREFIXES`,
 /// `verify:NODES:PREFIXES`.
 pub(crate) fn run(case: &str, rounds: usize) -> Result<String> {
@@ -34,6 +34,7 @@ pub(crate) fn run(case: &str, rounds: usize) -> Result<String> {
         ["compile", nodes, prefixes, cores] => {
             (compile(nodes.parse()?, prefixes.parse()?, self::cores(cores), rounds)?, None)
         }
+        ["update", nodes] => (updates(nodes.parse()?, rounds)?, None),
         ["failure", nodes] => (failures(nodes.parse()?, rounds)?, None),
         ["death", nodes] => (deaths(nodes.parse()?, rounds)?, None),
         ["removal", nodes] => (removals(nodes.parse()?, rounds)?, None),
@@ -87,6 +88,25 @@ fn compile(nodes: usize, prefixes: usize, cores: Cores, rounds: usize) -> Result
     let topology = topology(nodes, prefixes)?;
     let compiled = || timed(|| plan::network::compile_on(&topology, &Facts::default(), cores));
     Ok((0..rounds).map(|_| compiled().0).collect())
+}
+
+/// Links fail and return one by one: distances and next hops alone. The first sample is the computation from nothing.
+fn updates(nodes: usize, rounds: usize) -> Result<Vec<f64>> {
+    let (nodes, mut lines) = graphs::random(nodes);
+    let (from_nothing, mut pairs) = timed(|| AllPairs::new(nodes, &lines, Cores::All));
+    let mut samples = vec![from_nothing];
+    for round in 0..rounds {
+        let at = round * lines.len() / rounds;
+        let alive = lines[at];
+        let dead = Line { cost: UNREACHABLE, cost_back: UNREACHABLE, ..alive };
+        for line in [dead, alive] {
+            lines[at] = line;
+            let (elapsed, changed) = timed(|| pairs.update(&lines, Cores::All));
+            ensure!(changed.is_some(), "a link's failure was computed from nothing");
+            samples.push(elapsed);
+        }
+    }
+    Ok(samples)
 }
 
 /// Links fail and return one by one: paths, programs, digests and what differs between the programs. The first sample

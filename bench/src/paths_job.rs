@@ -28,6 +28,7 @@ pub(crate) fn figures(rounds: usize, callgrind: bool) -> Result<Vec<Figure>> {
             figures.extend(instructions(&name, &file)?);
         }
     }
+    figures.extend(one_update(5_000)?);
     figures.extend(one_event(5_000)?);
     figures.extend(one_change(1_000, 10_000)?);
     figures.extend(compilation(1_000, 100_000, rounds.min(5))?);
@@ -129,6 +130,15 @@ fn instructions(name: &str, file: &Path) -> Result<Option<Figure>> {
         text.lines().find_map(|line| line.split("Collected :").nth(1)).context("callgrind's count")?;
     let millions = count.trim().parse::<f64>()? / 1e6;
     Ok(Figure::of(&format!("all pairs, {name}, instructions"), "ballast, 1 core", "millions", vec![millions]))
+}
+
+/// Distances and next hops alone after one event.
+fn one_update(nodes: usize) -> Result<Vec<Figure>> {
+    let case = format!("random {nodes}, all pairs");
+    let answer = ours(&format!("update:{nodes}"), FAILURES)?;
+    let (from_nothing, samples) = answer.samples_ms.split_first().context("samples")?;
+    let figure = Figure::of(&case, "one link fails or returns", "ms", samples.to_vec());
+    Ok(figure.map(|figure| figure.beside("from nothing", *from_nothing)).into_iter().collect())
 }
 
 /// All programs, backups and digests after one event.
