@@ -13,7 +13,7 @@ use crate::io::store::Store;
 use crate::io::thread::{self, Ask, Progress};
 use anyhow::{Context, Result, anyhow};
 use rustls::ClientConfig;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant};
@@ -82,13 +82,6 @@ pub async fn run(settings: Settings) -> Result<()> {
     if let Some(listener) = lock.listener().context("the lock of this network namespace")? {
         tokio::spawn(lock::turn_away(listener));
     }
-    // Its answers must not wait behind a large batch either.
-    let (lookups, looked_up) = blocking::sync_channel(LOOKUPS_MAX);
-    let kernel = Netlink::open().map_err(|why| anyhow!(why))?;
-    lookup::start(kernel, looked_up, events.clone()).context("the thread of questions to the kernel")?;
-    let listener = local::bind(&socket).with_context(|| format!("the local socket {}", socket.display()))?;
-    let waiting = Waiting::default();
-    tokio::spawn(local::serve(listener, waiting.clone(), events.clone()));
     let (changes, mut changed) = mpsc::channel(CHANGES_MAX);
     let mut watch = tokio::spawn(links::watch(own_port, changes));
     let ledger = store.load().map(Box::new);
@@ -101,19 +94,16 @@ pub async fn run(settings: Settings) -> Result<()> {
         links_progress,
         manager,
         saves: saver(store, events.clone())?,
-        waiting,
+        waiting: people(&socket, events.clone())?,
         outgoing: None,
-        lookups,
+        lookups: lookups(events.clone())?,
         marker: Marker::beside(&socket),
         connect: Some((config.host.clone(), controllers, tls, events.clone())),
     };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    if !shell.marker.is_there() {
-        shell.tell(Event::Unmarked)?;
-    }
-    shell.tell(Event::LedgerRead(ledger))?;
+    shell.begin(ledger)?;
     loop {
         let event = tokio::select! {
             biased;
@@ -159,6 +149,13 @@ struct Shell {
 }
 
 impl Shell {
+    fn begin(&mut self, ledger: Option<Box<wire::ledger::Ledger>>) -> Result<()> {
+        if !self.marker.is_there() {
+            self.tell(Event::Unmarked)?;
+        }
+        self.tell(Event::LedgerRead(ledger))
+    }
+
     fn ask(&self, ask: Ask) -> Result<()> {
         self.kernel_progress.ask();
         self.asks.send(ask).map_err(|_| anyhow!("the kernel's thread is gone"))
@@ -227,6 +224,22 @@ impl Shell {
             }
         }
     }
+}
+
+/// Who asks on this host.
+fn people(socket: &Path, events: mpsc::Sender<Event>) -> Result<Waiting> {
+    let listener = local::bind(socket).with_context(|| format!("the local socket {}", socket.display()))?;
+    let waiting = Waiting::default();
+    tokio::spawn(local::serve(listener, waiting.clone(), events));
+    Ok(waiting)
+}
+
+/// A thread that asks the kernel for its ways: its answers must not wait behind a large batch.
+fn lookups(events: mpsc::Sender<Event>) -> Result<blocking::SyncSender<lookup::Question>> {
+    let (lookups, asked) = blocking::sync_channel(LOOKUPS_MAX);
+    let kernel = Netlink::open().map_err(|why| anyhow!(why))?;
+    lookup::start(kernel, asked, events).context("the thread of questions to the kernel")?;
+    Ok(lookups)
 }
 
 /// A thread that writes ledgers in order: an fsync must not hold up link events.

@@ -147,4 +147,60 @@ mod tests {
         store.save(&ledger(4)).unwrap();
         assert_eq!(highest(&store), Some(4));
     }
+
+    #[test]
+    fn a_damaged_ledger_does_not_take_the_place_of_the_readable_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        for index in [1, 2] {
+            store.save(&ledger(index)).unwrap();
+        }
+        fs::write(folder.path().join(CURRENT), b"torn").unwrap();
+        assert_eq!(highest(&store), Some(1));
+        store.save(&ledger(3)).unwrap();
+        // The newest is lost as well: what was readable then is readable now.
+        fs::write(folder.path().join(CURRENT), b"torn").unwrap();
+        assert_eq!(highest(&store), Some(1));
+        store.save(&ledger(4)).unwrap();
+        store.save(&ledger(5)).unwrap();
+        fs::write(folder.path().join(CURRENT), b"torn").unwrap();
+        assert_eq!(highest(&store), Some(4));
+    }
+
+    /// Running and confirmed programs of before are there when the newest file is lost, whatever it said.
+    #[test]
+    fn whatever_is_lost_the_confirmed_program_is_not() {
+        use crate::core::ledger::{adopt, confirm};
+        let text = b"version: 1\nname: t\nnodes: { a: {} }\n";
+        let topology = topology::read("t.yaml", text).topology.unwrap();
+        let network = plan::compile(&topology, &plan::Facts::default());
+        let kept = |index: u8| wire::ledger::Kept {
+            generation: Generation { incarnation: 1, index: index.into() },
+            revision: index.into(),
+            digest: plan::Digest([index; 32]),
+            table: network.table.clone(),
+            program: network.host("a").unwrap().0.clone(),
+            origin: Default::default(),
+        };
+        let first = adopt(&ledger(0), kept(1), false, 0);
+        let confirmed = confirm(&first, Generation { incarnation: 1, index: 1 }).unwrap();
+        let trial = adopt(&confirmed, kept(2), false, 10_000);
+        let gone_back = crate::core::ledger::revert(&trial, "no answer").unwrap();
+        for (name, before, newest) in [
+            ("a trial", &confirmed, &trial),
+            ("its end", &trial, &gone_back),
+            ("a confirmation", &first, &confirmed),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::new(folder.path());
+            store.save(before).unwrap();
+            store.save(newest).unwrap();
+            let path = folder.path().join(CURRENT);
+            let whole = fs::read(&path).unwrap();
+            for cut in [0, 1, whole.len() / 2, whole.len() - 1] {
+                fs::write(&path, &whole[..cut]).unwrap();
+                assert_eq!(store.load().as_ref(), Some(before), "{name}, cut at {cut}");
+            }
+        }
+    }
 }
