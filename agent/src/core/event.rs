@@ -86,6 +86,7 @@ pub struct LocalAnswer(pub String);
 
 /// What the agent does.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few at a time, carried out at once")]
 pub enum Effect {
     /// Read the kernel; these sysctls too. Answered by [`Event::KernelRead`].
     ReadKernel {

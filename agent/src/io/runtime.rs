@@ -196,7 +196,10 @@ impl Shell {
             Effect::LookUp { ask, addresses } => match self.lookups.try_send((ask, addresses)) {
                 Ok(()) => Ok(()),
                 // Who asked asks again: a controller offers anew, a person hears that there is no answer.
-                Err(blocking::TrySendError::Full(_)) => Ok(warn!(ask, "too many questions to the kernel")),
+                Err(blocking::TrySendError::Full(_)) => {
+                    warn!(ask, "too many questions to the kernel");
+                    Ok(())
+                }
                 Err(blocking::TrySendError::Disconnected(_)) => {
                     Err(anyhow!("the thread of questions to the kernel is gone"))
                 }
