@@ -38,7 +38,7 @@ fn main() -> Result<()> {
     for op in &found.ops {
         println!("  {}", object(op));
     }
-    for waiting in &found.pending {
+    for waiting in found.pending.iter() {
         println!("  waits: {} ({})", waiting.object, waiting.reason);
     }
     Ok(())

@@ -53,6 +53,11 @@ impl Confirm {
         self.proved
     }
 
+    /// When the time for the proof is over; `None`: nothing is on trial.
+    pub(crate) fn deadline(&self) -> Option<Millis> {
+        self.deadline
+    }
+
     /// Whether the time for the proof is over.
     pub(crate) fn expired(&self, now: Millis) -> bool {
         self.deadline.is_some_and(|deadline| now >= deadline)

@@ -2,10 +2,13 @@
 
 use crate::core::hold::Act;
 use crate::core::kernel::{Actual, Link, Op, OpResults};
+use crate::core::mirror::Noticed;
+use crate::core::wanted::Wanted;
 use crate::core::way::Way;
 use ipnetwork::IpNetwork;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use wire::agent::{ToAgent, ToController};
 use wire::ledger::Ledger;
 
@@ -52,6 +55,8 @@ pub enum Event {
         /// Address -> the way that a packet to it takes.
         ways: BTreeMap<IpAddr, Way>,
     },
+    /// What the kernel said of single objects.
+    KernelSaid(Vec<Noticed>),
     /// A session with a controller is open.
     Connected,
     /// It ended.
@@ -84,6 +89,17 @@ pub enum LocalRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalAnswer(pub String);
 
+/// What a reading says of routes.
+#[derive(Clone, Debug)]
+pub enum RouteReading {
+    /// Nothing: they are not read, and what it says of them does not count.
+    None,
+    /// All of ours.
+    All,
+    /// All of ours; those that stand as wanted may be told by their places alone.
+    Compared(Arc<Wanted>),
+}
+
 /// What the agent does.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a few at a time, carried out at once")]
@@ -92,11 +108,20 @@ pub enum Effect {
     ReadKernel {
         /// sysctl(8) names.
         sysctls: Vec<String>,
+        /// What is to be said of routes.
+        routes: RouteReading,
     },
     /// Read all links with their counters; answered by [`Event::LinksChanged`].
     ReadLinks,
     /// Carry out operations in order; a failed one does not stop the others. Answered by [`Event::Applied`].
     Apply {
+        /// Number of the batch.
+        batch: u64,
+        /// Operations.
+        ops: Vec<Op>,
+    },
+    /// The same, besides all other work and before it: a repair does not wait until a large table is read or written.
+    Repair {
         /// Number of the batch.
         batch: u64,
         /// Operations.

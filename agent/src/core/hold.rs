@@ -2,7 +2,8 @@
 //! words for it; who may ask is the shell's question.
 
 use crate::core::ledger;
-use crate::core::reconcile::{self, Reconciliation, Waiting};
+use crate::core::reconcile::{self, Reconciliation};
+use crate::core::states::On;
 use wire::agent::Outcome;
 use wire::ledger::{Hold, Ledger};
 
@@ -147,6 +148,8 @@ pub(crate) fn words(hold: &Hold) -> String {
 /// Takes the writes out of what was found: what would be written is shown as waiting for the end of the freeze.
 pub(crate) fn withhold(found: &mut Reconciliation, freeze: &Hold) {
     let reason = format!("frozen {}", words(freeze));
-    let waits = |op| Waiting { object: reconcile::object(&op), reason: reason.clone() };
-    found.pending.extend(std::mem::take(&mut found.ops).into_iter().map(waits));
+    for op in std::mem::take(&mut found.ops) {
+        found.pending.push(reconcile::object(&op), On::Freeze, || reason.clone());
+    }
+    found.more = false;
 }

@@ -1,6 +1,7 @@
 //! What a kernel holds and what can be asked of it, as values.
 
 use crate::core::features::Feature;
+use crate::core::wanted::Places;
 use ipnetwork::IpNetwork;
 use plan::objects::{Family, GroupValue, NexthopValue, RouteKey, RouteValue, VxlanLink};
 use plan::program::{Behaviour, Rule};
@@ -22,8 +23,10 @@ pub struct Actual {
     pub neighbours: BTreeSet<(String, IpAddr)>,
     /// Nexthop objects with an id of our range, and all foreign ones' ids with `ours == false`.
     pub nexthops: BTreeMap<u32, ActualNexthop>,
-    /// Routes with our protocol number.
+    /// Routes with our protocol number, without those in `right`.
     pub routes: BTreeMap<RouteKey, ActualRoute>,
+    /// Places of the routes that stand exactly as wanted, where the reading was compared with what is wanted.
+    pub right: Places,
     /// Foreign routes that stand in the place of one of ours (same table, prefix, metric), and all foreign default routes.
     pub foreign_routes: BTreeSet<RouteKey>,
     /// Values of the sysctls that were asked for; one that the kernel does not have is absent.

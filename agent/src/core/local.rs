@@ -3,21 +3,18 @@
 
 use crate::core::event::{LocalAnswer, Millis};
 use crate::core::hold::Act;
-use crate::core::reconcile::Waiting;
+use crate::core::report;
 use crate::core::session::Agent;
 use plan::Objects;
 use serde_json::{Value, json};
 use wire::agent::ObjectCounts;
 use wire::ledger::Hold;
 
-/// Objects of one state that an answer names; `objects` counts all of them.
-const LISTED_MAX: usize = 1_000;
-
 /// `ballast-agent status`.
 pub(crate) fn status(agent: &Agent, now: Millis) -> LocalAnswer {
     let held = agent.held();
     let confirmed = agent.ledger.confirmed.as_ref();
-    let counts = agent.found.counts;
+    let counts = agent.found.counts();
     let links: Vec<Value> = agent
         .links
         .iter()
@@ -52,9 +49,13 @@ pub(crate) fn status(agent: &Agent, now: Millis) -> LocalAnswer {
             "freeze": hold(agent.ledger.freeze.as_ref()),
             "ledger": {"saved": !agent.memory.unsaved, "error": agent.memory.disk_error},
             "objects": {"installed": counts.installed, "pending": counts.pending, "refused": counts.refused},
-            "pending": waiting(&agent.found.pending),
-            "refused": waiting(&agent.found.refused),
-            "repairs": agent.repairs(),
+            "pending": report::waiting(agent, &agent.found.pending, now),
+            "refused": report::waiting(agent, &agent.found.refused, now),
+            "waits": report::waits(agent),
+            "repairs": report::repairs(agent, now),
+            "alarms": report::alarms(agent, now),
+            "repair_time": agent.repair_us.json(),
+            "drift_repair_time": agent.drift_us.json(),
             "features": agent.health.features(),
             "degraded": agent.health.degraded(now),
             "warnings": agent.config.warnings,
@@ -112,7 +113,7 @@ pub(crate) fn line(agent: &Agent) -> String {
         None => "no controller".to_string(),
     };
     let Some(running) = &agent.ledger.running else { return format!("no program yet; {controller}") };
-    let ObjectCounts { installed, pending, refused } = agent.found.counts;
+    let ObjectCounts { installed, pending, refused } = agent.found.counts();
     let held = [(&agent.ledger.pin, "pinned; "), (&agent.ledger.freeze, "frozen; ")];
     let held: String = held.iter().filter(|(hold, _)| hold.is_some()).map(|(_, word)| *word).collect();
     format!(
@@ -148,8 +149,4 @@ pub(crate) fn dump(agent: &Agent, now: Millis) -> LocalAnswer {
     let LocalAnswer(status) = status(agent, now);
     let status: Value = serde_json::from_str(&status).unwrap_or_default();
     LocalAnswer(json!({"schema": "ballast.agent_dump/v1", "status": status, "program": program}).to_string())
-}
-
-fn waiting(all: &[Waiting]) -> Vec<Value> {
-    all.iter().take(LISTED_MAX).map(|one| json!({"object": one.object, "reason": one.reason})).collect()
 }

@@ -8,8 +8,10 @@ use crate::core::ledger;
 use crate::core::local;
 use crate::core::ownership::nexthop_is_ours;
 use crate::core::session::{Agent, Work};
-use plan::Objects;
-use std::collections::{BTreeMap, VecDeque};
+use crate::core::states::Refusals;
+use crate::core::wanted::Wanted;
+use std::collections::VecDeque;
+use std::sync::Arc;
 use tracing::{error, info, warn};
 use wire::agent::{Ack, Offer, Outcome, ToController};
 use wire::ledger::{Ledger, Reverted};
@@ -100,9 +102,12 @@ impl Memory {
 }
 
 impl Agent {
-    /// The objects of the program in force.
+    /// The program in force is what the kernel should hold from now on; it has to be read for it.
     pub(crate) fn take_desired(&mut self) {
-        self.desired = self.ledger.running.as_ref().map(|kept| Objects::of(&kept.program, &kept.table));
+        let running = self.ledger.running.as_ref();
+        self.wanted = running.map(|kept| Arc::new(Wanted::of(&kept.program, &kept.table)));
+        self.mirror = None;
+        self.refusals = Refusals::default();
     }
 
     /// A local command that changes something.
@@ -218,7 +223,7 @@ impl Agent {
             Some(Told::Person { act, .. }) if !matches!(act.verb, Verb::Rollback | Verb::Unfreeze) => {
                 self.settled_again(now, out);
             }
-            Some(_) => self.read(0, BTreeMap::new(), out),
+            Some(_) => self.read_all(out),
             None => {}
         }
     }
@@ -263,6 +268,7 @@ impl Agent {
             return;
         }
         let ours = !actual.routes.is_empty()
+            || actual.right.count() > 0
             || actual.nexthops.iter().any(|(id, nexthop)| nexthop_is_ours(*id, nexthop));
         if ours {
             return;

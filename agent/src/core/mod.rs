@@ -7,22 +7,31 @@
 
 pub mod config;
 mod confirm;
+pub mod damping;
 pub mod event;
 pub mod features;
+pub mod fights;
 pub mod guard;
 mod health;
+pub mod histogram;
 pub mod hold;
 pub mod kernel;
 pub mod ledger;
 mod local;
 mod memory;
+pub mod mirror;
 pub mod ownership;
 pub mod provision;
 mod questions;
 pub mod reconcile;
+pub mod repair;
+mod report;
 mod session;
+pub mod states;
+pub mod wanted;
 pub mod way;
 mod why;
+mod work;
 
 pub use config::Config;
 pub use event::{Effect, Event, LocalAnswer, LocalRequest, Millis};

@@ -3,11 +3,11 @@
 use crate::core::event::{Effect, LocalRequest, Millis};
 use crate::core::local;
 use crate::core::session::Agent;
+use crate::core::states::Waitings;
 use crate::core::way::Way;
 use crate::core::why;
 use ipnetwork::IpNetwork;
 use plan::objects::RouteKey;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -57,7 +57,13 @@ impl Agent {
     }
 
     /// The kernel's answer.
-    pub(crate) fn looked_up(&mut self, ask: u64, ways: BTreeMap<IpAddr, Way>, out: &mut Vec<Effect>) {
+    pub(crate) fn looked_up(
+        &mut self,
+        now: Millis,
+        ask: u64,
+        ways: BTreeMap<IpAddr, Way>,
+        out: &mut Vec<Effect>,
+    ) {
         match self.questions.open.remove(&ask) {
             None => {}
             Some(Asker::Offer) => {
@@ -66,7 +72,7 @@ impl Agent {
             }
             Some(Asker::Person { id, asked }) => {
                 let unknown = Way::Unknown("the kernel was not asked".to_string());
-                let answer = why::answer(self, asked, ways.get(&asked.ip()).unwrap_or(&unknown));
+                let answer = why::answer(self, now, asked, ways.get(&asked.ip()).unwrap_or(&unknown));
                 out.push(Effect::AnswerLocal { id, answer });
             }
         }
@@ -84,7 +90,7 @@ impl Agent {
                 return out.push(Effect::LookUp { ask, addresses: vec![asked.ip()] });
             }
             LocalRequest::Why(asked) => {
-                why::answer(self, asked, &Way::Unknown("too many questions at once".to_string()))
+                why::answer(self, now, asked, &Way::Unknown("too many questions at once".to_string()))
             }
         };
         out.push(Effect::AnswerLocal { id, answer });
@@ -93,7 +99,7 @@ impl Agent {
     /// Whether a route of the program is in the kernel, and if not why.
     pub(crate) fn state_of(&self, key: &RouteKey) -> (&'static str, String) {
         let object = crate::core::reconcile::route(key);
-        let among = |list: &[crate::core::reconcile::Waiting]| {
+        let among = |list: &Waitings| {
             list.iter().find(|waiting| waiting.object == object).map(|waiting| waiting.reason.clone())
         };
         if let Some(reason) = among(&self.found.refused) {
@@ -102,13 +108,10 @@ impl Agent {
             ("pending", reason)
         } else if self.installing.is_some() {
             ("on its way", "the program is being installed".to_string())
-        } else {
+        } else if self.stands(key) {
             ("installed", String::new())
+        } else {
+            ("pending", "it is not in the kernel: see what waits for what in status".to_string())
         }
-    }
-
-    /// What the agent changed by itself in force of the program, in words.
-    pub(crate) fn repairs(&self) -> Vec<Value> {
-        Vec::new()
     }
 }

@@ -7,44 +7,45 @@
 
 use crate::core::config::Config;
 use crate::core::confirm::Confirm;
+use crate::core::damping::Holds;
 use crate::core::event::{Effect, Event, Millis};
+use crate::core::fights::Fights;
 use crate::core::guard::{self, Limits, Verdict};
 use crate::core::health::Health;
+use crate::core::histogram::Histogram;
 use crate::core::hold;
-use crate::core::kernel::{Actual, Link, OpResults};
+use crate::core::kernel::{Link, Op};
 use crate::core::ledger::{self, Fence};
 use crate::core::local;
 use crate::core::memory::{Memory, Purpose};
+use crate::core::mirror::{Change, Mirror, Noticed};
 use crate::core::questions::Questions;
-use crate::core::reconcile::{self, Reconciliation, Waiting, reconcile};
-use plan::objects::RouteKey;
+use crate::core::repair::Overlay;
+use crate::core::states::Refusals;
+use crate::core::wanted::Wanted;
+use crate::core::work;
+pub(crate) use crate::core::work::{Found, Looks, Work};
 use plan::{Digest, Objects};
 use std::collections::{BTreeMap, BTreeSet};
-use tracing::{debug, info, warn};
+use std::sync::Arc;
+use tracing::{info, warn};
 use wire::agent::{
     Ack, Beat, Held, Hello, LinkState, ObjectCounts, ObjectFailure, Offer, Outcome, ToAgent, ToController,
 };
 use wire::ledger::Ledger;
-
-/// Rounds of write and read-back for one reason; more would be a fight with the kernel.
-const ROUNDS_MAX: u32 = 4;
-/// Between two attempts to read a kernel that could not be read, in milliseconds.
-const READ_AGAIN_MS: u64 = 200;
-/// Between two attempts to install what the kernel refused, in milliseconds.
-const REFUSED_AGAIN_MS: u64 = 5_000;
-/// Objects listed in an acknowledgement.
-const FAILURES_MAX: usize = 100;
 
 /// The machine.
 #[derive(Debug)]
 pub struct Agent {
     pub(crate) config: Config,
     pub(crate) ledger: Ledger,
-    /// Objects of the running program.
-    pub(crate) desired: Option<Objects>,
+    /// The running program.
+    pub(crate) wanted: Option<Arc<Wanted>>,
+    /// What the kernel holds, compared with `wanted`; absent until it was read for it.
+    pub(crate) mirror: Option<Mirror>,
     pub(crate) links: BTreeMap<String, Link>,
     /// Links were told of since the last reading of the kernel began: they are newer than what it finds.
-    links_told: bool,
+    pub(crate) links_told: bool,
     pub(crate) work: Work,
     /// The newest offer that has not been looked at.
     pub(crate) waiting_offer: Option<Box<Offer>>,
@@ -56,65 +57,49 @@ pub struct Agent {
     pub(crate) confirm: Confirm,
     /// What people and offers wait for.
     pub(crate) questions: Questions,
-    /// The kernel must be looked at again, not before this time.
-    look_at: Option<Millis>,
+    pub(crate) looks: Looks,
     pub(crate) last_right: Option<Millis>,
     pub(crate) found: Found,
     /// How well the kernel is seen.
     pub(crate) health: Health,
+    pub(crate) refusals: Refusals,
+    pub(crate) fights: Fights,
+    /// Links that came back, by their carrier.
+    pub(crate) holds: Holds,
+    /// Hardware address that an interface had first.
+    pub(crate) macs: BTreeMap<String, [u8; 6]>,
+    /// Interfaces that have another one now: (first, now, since).
+    pub(crate) strangers: BTreeMap<String, ([u8; 6], [u8; 6], Millis)>,
+    /// Interfaces whose neighbour liveness has given up.
+    pub(crate) dead: BTreeSet<String>,
+    /// The same as `holds`, by signs of life.
+    pub(crate) silent: Holds,
+    pub(crate) overlay: Overlay,
+    /// Since when a group is repaired, and why.
+    pub(crate) repaired_since: BTreeMap<u32, (Millis, String)>,
+    /// Repairs on their way: operations, and when their reason was heard of.
+    pub(crate) repairing: BTreeMap<u64, (Vec<Op>, u64)>,
+    /// From hearing of it to the kernel's acknowledgement: silent neighbours, and foreign hands.
+    pub(crate) repair_us: Histogram,
+    pub(crate) drift_us: Histogram,
     pub(crate) started: bool,
     pub(crate) connected: bool,
     pub(crate) controller: Option<u64>,
     pub(crate) writes_total: u64,
+    /// The clock in microseconds, where the shell tells it.
+    pub(crate) micros: u64,
     pub(crate) beat_at: Millis,
     audit_at: Millis,
+    /// When holds end and attempts are due.
+    timer: Option<Millis>,
     next_number: u64,
-}
-
-/// What the last complete look at the kernel found.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) counts: ObjectCounts,
-    pub(crate) pending: Vec<Waiting>,
-    pub(crate) refused: Vec<Waiting>,
-    /// Default routes of others in the main table.
-    pub(crate) foreign_defaults: BTreeSet<RouteKey>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Installing {
-    generation: wire::Generation,
-    digest: Digest,
-    writes: u64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) enum Work {
-    /// Before the ledger was read.
-    #[default]
-    Unborn,
-    Idle,
-    /// The ledger is on its way to the disk, with an offer to install afterwards or without.
-    Saving {
-        save: u64,
-        next: Box<Ledger>,
-        offer: Option<Installing>,
-    },
-    Reading {
-        round: u32,
-        refusals: BTreeMap<String, String>,
-    },
-    /// A reading failed.
-    Blind {
-        again: Millis,
-    },
-    Writing {
-        batch: u64,
-        round: u32,
-        objects: Vec<String>,
-        writes: u64,
-        refusals: BTreeMap<String, String>,
-    },
+    pub(crate) generation: wire::Generation,
+    pub(crate) digest: Digest,
+    pub(crate) writes: u64,
 }
 
 impl Agent {
@@ -123,7 +108,8 @@ impl Agent {
         Agent {
             ledger: ledger::blank(&config.host),
             config,
-            desired: None,
+            wanted: None,
+            mirror: None,
             links: BTreeMap::new(),
             links_told: false,
             work: Work::Unborn,
@@ -132,18 +118,49 @@ impl Agent {
             memory: Memory::default(),
             confirm: Confirm::default(),
             questions: Questions::default(),
-            look_at: None,
+            looks: Looks::default(),
             last_right: None,
             found: Found::default(),
             health: Health::default(),
+            refusals: Refusals::default(),
+            fights: Fights::default(),
+            holds: Holds::default(),
+            macs: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            silent: Holds::default(),
+            overlay: Overlay::new(),
+            repaired_since: BTreeMap::new(),
+            repairing: BTreeMap::new(),
+            repair_us: Histogram::default(),
+            drift_us: Histogram::default(),
             started: false,
             connected: false,
             controller: None,
             writes_total: 0,
+            micros: 0,
             beat_at: Millis(0),
             audit_at: Millis(0),
+            timer: None,
             next_number: 0,
         }
+    }
+
+    /// The agent's clock in microseconds, for durations that are shorter than [`Millis`] can tell.
+    pub fn clock(&mut self, micros: u64) {
+        self.micros = micros;
+    }
+
+    /// When the agent wants [`Event::Tick`] next; until then only events give it anything to do.
+    pub fn due(&self, now: Millis) -> Millis {
+        let beat = self.connected.then_some(self.beat_at);
+        let again = match self.work {
+            Work::Blind { again } => Some(again),
+            _ => None,
+        };
+        let trial = self.confirm.deadline().filter(|at| now < *at);
+        let looks = matches!(self.work, Work::Idle).then(|| self.looks.due(now)).flatten();
+        [beat, again, looks, self.timer, trial].into_iter().flatten().fold(self.audit_at, Millis::min)
     }
 
     /// Takes one event and appends what is to be done. Never blocks, never panics on any event.
@@ -155,18 +172,16 @@ impl Agent {
             Event::KernelRead(Ok(actual)) => self.kernel_read(now, *actual, out),
             Event::KernelRead(Err(why)) => {
                 warn!(%why, "the kernel could not be read; nothing is concluded from that");
-                // Other work in between stays: only a reading that was asked for is asked for again.
-                if matches!(self.work, Work::Reading { .. }) {
-                    self.work = Work::Blind { again: Millis(now.0 + READ_AGAIN_MS) };
-                }
+                self.kernel_unread(now);
             }
-            Event::Applied { batch, results } => self.applied(batch, results, out),
+            Event::Applied { batch, results } => self.applied(now, batch, results, out),
             Event::LedgerSaved { save, result } => self.ledger_saved(now, save, result, out),
             Event::Unmarked => self.memory.unmarked = true,
-            Event::LookedUp { ask, ways } => self.looked_up(ask, ways, out),
+            Event::LookedUp { ask, ways } => self.looked_up(now, ask, ways, out),
             Event::LinksChanged(links) => self.links_changed(now, links, out),
-            Event::Liveness(alive) => debug!(?alive, "liveness"),
-            Event::KernelChanged => self.look(Millis(now.0 + self.config.audit_ms_min)),
+            Event::Liveness(alive) => self.liveness(now, &alive, out),
+            Event::KernelChanged => self.looks.all(Millis(now.0 + self.config.audit_ms_min)),
+            Event::KernelSaid(noticed) => self.kernel_said(now, noticed),
             Event::Connected => {
                 self.connected = true;
                 self.beat_at = Millis(now.0 + self.config.beat_ms);
@@ -187,6 +202,9 @@ impl Agent {
             Event::Local { id, request } => self.asked(now, id, request, out),
         }
         self.go_on(now, out);
+        if self.timer.is_none() {
+            self.timer = work::next_due(self, now);
+        }
     }
 
     /// What is in force, for controllers.
@@ -209,20 +227,18 @@ impl Agent {
 
     /// The program's own digest where the kernel holds all of it; else one over the program and what is missing.
     pub(crate) fn effective_digest(&self, program: Digest) -> Digest {
-        if self.found.pending.is_empty() && self.found.refused.is_empty() {
+        if self.found.is_whole() && self.overlay.is_empty() {
             return program;
         }
         let mut hasher = blake3::Hasher::new();
-        hasher.update(b"ballast effective v1").update(&program.0);
-        let missing: BTreeSet<&str> = self
-            .found
-            .pending
-            .iter()
-            .chain(&self.found.refused)
-            .map(|waiting| waiting.object.as_str())
-            .collect();
-        for object in missing {
-            hasher.update(&(object.len() as u64).to_be_bytes()).update(object.as_bytes());
+        hasher.update(b"ballast effective v2").update(&program.0);
+        hasher.update(&self.found.pending.digest()).update(&self.found.refused.digest());
+        let mut text = |text: &str| {
+            hasher.update(&(text.len() as u64).to_be_bytes()).update(text.as_bytes());
+        };
+        self.found.fought.iter().for_each(|object| text(object));
+        for (group, repair) in &self.overlay {
+            text(&format!("group {group:#x} {repair:?}"));
         }
         Digest(*hasher.finalize().as_bytes())
     }
@@ -230,11 +246,6 @@ impl Agent {
     pub(crate) fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
-    }
-
-    /// The kernel is to be looked at by `at` at the latest.
-    pub(crate) fn look(&mut self, at: Millis) {
-        self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
     }
 
     fn ledger_read(&mut self, ledger: Option<Box<Ledger>>, out: &mut Vec<Effect>) {
@@ -246,21 +257,18 @@ impl Agent {
             None => info!("no ledger: nothing is written before a controller sends a program"),
         }
         self.take_desired();
-        self.read(0, BTreeMap::new(), out);
-    }
-
-    pub(crate) fn read(&mut self, round: u32, refusals: BTreeMap<String, String>, out: &mut Vec<Effect>) {
-        self.look_at = None;
-        self.links_told = false;
-        self.work = Work::Reading { round, refusals };
-        let sysctls = self.desired.iter().flat_map(|desired| desired.sysctls.keys().cloned()).collect();
-        out.push(Effect::ReadKernel { sysctls });
+        self.read_all(out);
     }
 
     fn tick(&mut self, now: Millis, out: &mut Vec<Effect>) {
         if now >= self.audit_at {
             self.audit_at = Millis(now.0 + self.config.audit_ms);
-            self.look(now);
+            self.looks.all(now);
+        }
+        if self.timer.is_some_and(|at| now >= at) {
+            self.timer = None;
+            self.repair(now, out);
+            self.looks.walk();
         }
         if self.connected && now >= self.beat_at {
             self.beat_at = Millis(now.0 + self.config.beat_ms);
@@ -271,7 +279,11 @@ impl Agent {
                 highest: self.ledger.highest,
                 links: self.link_states(),
                 // While a program is being installed the last look speaks of another one: it is no evidence.
-                objects: if self.installing.is_some() { ObjectCounts::default() } else { self.found.counts },
+                objects: if self.installing.is_some() {
+                    ObjectCounts::default()
+                } else {
+                    self.found.counts()
+                },
                 writes_total: self.writes_total,
                 applied_age_ms: self.applied_age_ms(now),
                 pinned: self.ledger.pin.is_some(),
@@ -298,18 +310,33 @@ impl Agent {
 
     fn links_changed(&mut self, now: Millis, links: BTreeMap<String, Link>, out: &mut Vec<Effect>) {
         self.links_told = true;
-        if self.note_links(links, out) {
+        if self.note_links(now, links, out) {
             // At once: a link that came back needs its addresses, neighbours and next hops again.
-            self.look(now);
+            self.looks.objects();
+        }
+    }
+
+    fn kernel_said(&mut self, now: Millis, noticed: Vec<Noticed>) {
+        for noticed in noticed {
+            if let Change::Link { interface, carrier: false } = &noticed.change {
+                self.holds.lost(now, interface);
+            }
+            self.looks.notice(noticed);
         }
     }
 
     /// Takes over what the links are now and tells the controller of a change, whoever saw it first.
-    fn note_links(&mut self, links: BTreeMap<String, Link>, out: &mut Vec<Effect>) -> bool {
+    pub(crate) fn note_links(
+        &mut self,
+        now: Millis,
+        links: BTreeMap<String, Link>,
+        out: &mut Vec<Effect>,
+    ) -> bool {
         let states = |links: &BTreeMap<String, Link>| -> Vec<(String, u32, bool, bool)> {
             links.iter().map(|(name, link)| (name.clone(), link.index, link.up, link.carrier)).collect()
         };
         let changed = states(&self.links) != states(&links);
+        self.watch_links(now, &links);
         self.links = links;
         if changed && self.connected {
             out.push(Effect::Send(ToController::Links(self.link_states())));
@@ -339,7 +366,7 @@ impl Agent {
         if let Work::Blind { again } = self.work
             && now >= again
         {
-            self.read(0, BTreeMap::new(), out);
+            self.read_all(out);
         }
         if !matches!(self.work, Work::Idle) {
             return;
@@ -357,8 +384,9 @@ impl Agent {
         if !matches!(self.work, Work::Idle) {
             return;
         }
-        if self.look_at.is_some_and(|at| now >= at) {
-            return self.read(0, BTreeMap::new(), out);
+        self.look(now, out);
+        if !matches!(self.work, Work::Idle) {
+            return;
         }
         self.remember(now, out);
     }
@@ -407,20 +435,20 @@ impl Agent {
             );
         }
         let offered = Objects::of(&offer.program, &table);
-        let nothing = Objects::default();
-        let before = self.desired.as_ref().unwrap_or(&nothing);
+        let before = running.map(|kept| Objects::of(&kept.program, &kept.table)).unwrap_or_default();
+        let foreign_defaults = self.foreign_defaults();
         let limits = Limits {
             operator_key: self.config.operator_key.as_ref(),
             routes_max: self.config.routes_max,
             ways: self.questions.ways(),
-            foreign_defaults: &self.found.foreign_defaults,
+            foreign_defaults: &foreign_defaults,
         };
-        let used = match guard::judge(before, &offered, offer, &self.ledger, limits) {
+        let used = match guard::judge(&before, &offered, offer, &self.ledger, limits) {
             Verdict::Refuse(outcome) => return Judgement::Answer(outcome),
             Verdict::PassByOverride => true,
             Verdict::Pass => false,
         };
-        let writes = plan::diff::diff(before, &offered).writes();
+        let writes = plan::diff::diff(&before, &offered).writes();
         let next = ledger::adopt(&self.ledger, ledger::kept(offer, table), used, ledger::trial_ms(offer));
         Judgement::Adopt { next: Box::new(next), writes }
     }
@@ -452,10 +480,7 @@ impl Agent {
             (Ok(()), Some(offer)) => {
                 let before = self.ledger.running.as_ref().map(|running| running.digest);
                 self.ledger = *next;
-                if before == Some(offer.digest)
-                    && self.found.refused.is_empty()
-                    && self.found.pending.is_empty()
-                {
+                if before == Some(offer.digest) && self.found.is_whole() {
                     let Installing { generation, digest, .. } = offer;
                     self.confirm.in_force(now, self.ledger.trial_ms);
                     self.beat_at = now;
@@ -464,7 +489,7 @@ impl Agent {
                 self.take_desired();
                 self.confirm.suspend();
                 self.installing = Some(offer);
-                self.read(0, BTreeMap::new(), out);
+                self.read_all(out);
             }
             // Nothing was written: the program in force stays in force, on disk and in the kernel.
             (Err(why), Some(Installing { generation, digest, .. })) => {
@@ -476,113 +501,7 @@ impl Agent {
         }
     }
 
-    fn kernel_read(&mut self, now: Millis, actual: Actual, out: &mut Vec<Effect>) {
-        let (round, refusals) = match std::mem::replace(&mut self.work, Work::Idle) {
-            Work::Reading { round, refusals } => (round, refusals),
-            other => {
-                self.work = other;
-                return;
-            }
-        };
-        if !self.links_told {
-            self.note_links(actual.links.clone(), out);
-        }
-        self.found.foreign_defaults = guard::foreign_defaults(&actual);
-        self.begin_after_reboot(&actual);
-        let Some(desired) = &self.desired else { return self.settled(now, Reconciliation::default(), out) };
-        let mut found = reconcile(desired, &actual);
-        if let Some(freeze) = &self.ledger.freeze {
-            hold::withhold(&mut found, freeze);
-        }
-        // What the kernel refused a moment ago is not tried again in the same breath.
-        let (again, refused): (Vec<_>, Vec<_>) = found
-            .ops
-            .into_iter()
-            .partition(|op| round < ROUNDS_MAX && !refusals.contains_key(&reconcile::object(op)));
-        for op in refused {
-            let object = reconcile::object(&op);
-            let reason = refusals.get(&object).cloned().unwrap_or_else(|| "it does not stay".to_string());
-            found.refused.push(Waiting { object, reason });
-        }
-        if again.is_empty() {
-            found.ops = again;
-            return self.settled(now, found, out);
-        }
-        let batch = self.number();
-        let writes = reconcile::writes(&again);
-        debug!(batch, round, operations = again.len(), "writing");
-        let objects = again.iter().map(reconcile::object).collect();
-        self.work = Work::Writing { batch, round, objects, writes, refusals };
-        out.push(Effect::Apply { batch, ops: again });
-    }
-
-    fn applied(&mut self, batch: u64, results: OpResults, out: &mut Vec<Effect>) {
-        let (round, objects, writes, mut refusals) = match std::mem::replace(&mut self.work, Work::Idle) {
-            Work::Writing { batch: expected, round, objects, writes, refusals } if expected == batch => {
-                (round, objects, writes, refusals)
-            }
-            other => {
-                self.work = other;
-                return;
-            }
-        };
-        self.writes_total += writes;
-        if let Some(installing) = &mut self.installing {
-            installing.writes += writes;
-        }
-        for (object, result) in objects.into_iter().zip(results) {
-            if let Err(error) = result {
-                warn!(%object, errno = error.errno, text = %error.text, "the kernel refused an object");
-                refusals.insert(object, format!("{} (errno {})", error.text, error.errno));
-            }
-        }
-        self.read(round + 1, refusals, out);
-    }
-
-    /// The kernel holds what it can hold.
-    fn settled(&mut self, now: Millis, found: Reconciliation, out: &mut Vec<Effect>) {
-        self.last_right = Some(now);
-        self.found = Found {
-            counts: ObjectCounts {
-                installed: found.installed,
-                pending: found.pending.len() as u64,
-                refused: found.refused.len() as u64,
-            },
-            pending: found.pending,
-            refused: found.refused,
-            foreign_defaults: std::mem::take(&mut self.found.foreign_defaults),
-        };
-        if !self.found.refused.is_empty() {
-            self.look(Millis(now.0 + REFUSED_AGAIN_MS));
-        }
-        if let Some(Installing { generation, digest, writes }) = self.installing.take() {
-            let outcome = if self.found.refused.is_empty() { Outcome::Applied } else { Outcome::Failed };
-            let failures = self.failures();
-            self.confirm.in_force(now, self.ledger.trial_ms);
-            self.beat_at = now;
-            self.answer(generation, digest, outcome, writes, failures, out);
-        }
-        self.settled_again(now, out);
-        if !self.started {
-            self.started = true;
-            info!(installed = self.found.counts.installed, "the kernel holds the ledger's program");
-            self.confirm.in_force(now, self.ledger.trial_ms);
-            out.push(Effect::Connect);
-        }
-    }
-
-    fn failures(&self) -> Vec<ObjectFailure> {
-        let failure = |waiting: &Waiting, pending| ObjectFailure {
-            object: waiting.object.clone(),
-            reason: waiting.reason.clone(),
-            pending,
-        };
-        let refused = self.found.refused.iter().map(|waiting| failure(waiting, false));
-        let pending = self.found.pending.iter().map(|waiting| failure(waiting, true));
-        refused.chain(pending).take(FAILURES_MAX).collect()
-    }
-
-    fn answer(
+    pub(crate) fn answer(
         &mut self,
         generation: wire::Generation,
         digest: Digest,
@@ -608,6 +527,7 @@ enum Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::kernel::Actual;
 
     fn links(carrier: bool) -> BTreeMap<String, Link> {
         let link = Link { index: 7, mac: None, up: true, carrier, mtu: 9_000, rx_packets: 0, tx_packets: 0 };

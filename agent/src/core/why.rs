@@ -1,7 +1,8 @@
 //! `ballast-agent why PREFIX`: all that the agent knows of one destination, from the file's line to the kernel's route.
 //! Only looks.
 
-use crate::core::event::LocalAnswer;
+use crate::core::event::{LocalAnswer, Millis};
+use crate::core::report;
 use crate::core::session::Agent;
 use crate::core::way::Way;
 use ipnetwork::IpNetwork;
@@ -21,7 +22,7 @@ pub fn destination(text: &str) -> Result<IpNetwork, String> {
 }
 
 /// The whole answer. `way` is how the kernel sends a packet to `asked` now.
-pub(crate) fn answer(agent: &Agent, asked: IpNetwork, way: &Way) -> LocalAnswer {
+pub(crate) fn answer(agent: &Agent, now: Millis, asked: IpNetwork, way: &Way) -> LocalAnswer {
     let running = agent.ledger.running.as_ref();
     let entry = running.and_then(|kept| entry(kept, asked));
     let part = match (running, entry) {
@@ -36,7 +37,7 @@ pub(crate) fn answer(agent: &Agent, asked: IpNetwork, way: &Way) -> LocalAnswer 
         "generation": running.map(|kept| kept.generation.to_string()),
         "revision": running.map(|kept| kept.revision),
         "prefix": null, "class": null, "origin": null, "routes": [], "detail": "",
-        "overlay": agent.repairs(),
+        "overlay": report::repairs(agent, now),
         "kernel": way.json(asked.ip()),
         "pinned": agent.ledger.pin.is_some(),
         "frozen": agent.ledger.freeze.is_some(),

@@ -1,190 +1,132 @@
-//! Kernel events. They are hints: what they announce is read again, and lost ones only mean "look again".
+//! Kernel events, in the order in which the kernel made them: one socket for all kinds. They are hints: the audit is the truth
+//! behind them, and lost ones mean "read everything".
 //!
-//! Left out: echoes of what the agent's own writes did (each carries the number of the socket that asked, and what was
-//! written is read back anyway), and routes that are neither ours nor in a place of ours (another routing daemon's table
-//! may change all day).
+//! Left out: echoes of what the agent's own writes did (each carries the number of the socket that asked), and routes that are
+//! neither ours nor in a place of ours (another routing daemon's table may change all day).
 
-use crate::core::kernel::PROTOCOL;
-use crate::core::ownership::id_is_ours;
-use crate::io::netlink::{drop_own_echo, nexthops_in_events};
-use futures::StreamExt;
-use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+use crate::core::fights::Who;
+use crate::core::mirror::{Change, Noticed};
+use crate::io::netlink::{Said, drop_own_echo, said};
+use futures::FutureExt;
 use nix::sys::socket::{setsockopt, sockopt};
-use plan::program::{METRIC_BACKUP, METRIC_PRIMARY};
-use rtnetlink::MulticastGroup;
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
+use std::collections::BTreeMap;
 use std::io;
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Room for bursts: 100,000 route events and more.
 const SOCKET_BYTES: usize = 32 << 20;
 /// One receive: an event is one message, and a group of a thousand legs has 8 KiB.
 const EVENTS_BYTES: usize = 64 << 10;
-/// `RTNLGRP_NEXTHOP` (`linux/rtnetlink.h`).
-const GROUP_NEXTHOP: u32 = 32;
+/// Events told at once.
+const BATCH_MAX: usize = 256;
+/// `RTNLGRP_*` (`linux/rtnetlink.h`): links, neighbours, addresses, routes, rules of both families, settings of
+/// interfaces of both families, nexthop objects.
+const GROUPS: [u32; 11] = [1, 3, 5, 7, 8, 9, 11, 19, 24, 25, 32];
 
-/// What changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Interfaces: read the links at once.
-    Links,
-    /// Addresses, routes, nexthop objects, or events were lost: look at everything soon.
-    Objects,
-}
-
-/// Tells of changes until the kernel or the receiver goes away. `own_port` is the number of the socket that writes.
+/// Tells of changes until the kernel or the receiver goes away. `own_ports` are the numbers of the sockets that write; the
+/// first of them writes the most. Times are told in microseconds since `began`.
 ///
 /// # Errors
-/// In words: an event socket could not be opened, or died.
-pub async fn watch(own_port: u32, out: mpsc::Sender<Change>) -> Result<(), String> {
-    let (links, nexthops) = (links_addresses_routes(own_port, &out), nexthops(own_port, &out));
-    tokio::select! {
-        ended = links => ended,
-        ended = nexthops => ended,
-    }
-}
-
-fn no_socket(error: impl std::fmt::Display) -> String {
-    format!("no socket for kernel events ({error}): the agent needs CAP_NET_ADMIN")
-}
-
-/// Whether the receiver is still there.
-async fn tell(change: Change, out: &mpsc::Sender<Change>) -> bool {
-    match change {
-        Change::Links => out.send(change).await.is_ok(),
-        // A full queue already holds a reason to look; a link event above waits for its place.
-        Change::Objects => !matches!(out.try_send(change), Err(mpsc::error::TrySendError::Closed(_))),
-    }
-}
-
-async fn links_addresses_routes(own_port: u32, out: &mpsc::Sender<Change>) -> Result<(), String> {
-    let groups = [
-        MulticastGroup::Link,
-        MulticastGroup::Ipv4Ifaddr,
-        MulticastGroup::Ipv6Ifaddr,
-        MulticastGroup::Ipv4Route,
-        MulticastGroup::Ipv6Route,
-    ];
-    let (mut connection, _handle, mut events) =
-        rtnetlink::new_multicast_connection(&groups).map_err(no_socket)?;
-    setsockopt(connection.socket_mut().socket_ref(), sockopt::RcvBufForce, &SOCKET_BYTES)
-        .map_err(no_socket)?;
-    // Without it echoes are only read and passed over.
-    let _ = drop_own_echo(connection.socket_mut().socket_ref(), own_port);
-    let pump = tokio::spawn(connection);
-    while let Some((message, _)) = events.next().await {
-        let (links, objects) = meaning(&message, own_port);
-        if links && !tell(Change::Links, out).await || objects && !tell(Change::Objects, out).await {
-            break;
-        }
-    }
-    pump.abort();
-    if out.is_closed() { Ok(()) } else { Err("the socket for kernel events was closed".to_string()) }
-}
-
-/// Whether the links, and whether other objects, are to be looked at.
-fn meaning(message: &NetlinkMessage<RouteNetlinkMessage>, own_port: u32) -> (bool, bool) {
-    match &message.payload {
-        // A link that lost its carrier and has it again when it is read has lost its next hops all the same.
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_)) => {
-            (true, true)
-        }
-        NetlinkPayload::InnerMessage(_) if message.header.port_number == own_port => (false, false),
-        NetlinkPayload::InnerMessage(
-            RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route),
-        ) => (false, concerns_us(route)),
-        NetlinkPayload::InnerMessage(_) => (false, true),
-        // Events were lost, and nobody knows which.
-        _ => (true, true),
-    }
-}
-
-/// Whether a route is ours or stands where one of ours could.
-fn concerns_us(route: &RouteMessage) -> bool {
-    let of_us = |attribute: &RouteAttribute| {
-        matches!(attribute, RouteAttribute::Priority(METRIC_PRIMARY | METRIC_BACKUP))
-    };
-    u8::from(route.header.protocol) == PROTOCOL || route.attributes.iter().any(of_us)
-}
-
-/// Events of nexthop objects, which rtnetlink cannot read: where one goes, its routes go without an event of their own.
-async fn nexthops(own_port: u32, out: &mpsc::Sender<Change>) -> Result<(), String> {
-    let mut socket = TokioSocket::new(NETLINK_ROUTE).map_err(no_socket)?;
-    socket.socket_mut().bind(&SocketAddr::new(0, 0)).map_err(no_socket)?;
-    socket.socket_mut().add_membership(GROUP_NEXTHOP).map_err(no_socket)?;
-    setsockopt(socket.socket_ref(), sockopt::RcvBufForce, &SOCKET_BYTES).map_err(no_socket)?;
-    let _ = drop_own_echo(socket.socket_ref(), own_port);
-    let mut events = Vec::with_capacity(EVENTS_BYTES);
+/// In words: the event socket could not be opened, or died.
+pub async fn watch(
+    own_ports: Vec<u32>,
+    began: Instant,
+    out: mpsc::Sender<Vec<Noticed>>,
+) -> Result<(), String> {
+    let mut socket = open(own_ports.first().copied())
+        .map_err(|error| format!("no socket for kernel events ({error}): the agent needs CAP_NET_ADMIN"))?;
+    let mut buffer = Vec::with_capacity(EVENTS_BYTES);
     loop {
-        events.clear();
-        let lost_or_ours = match socket.recv(&mut events).await {
-            Ok(_) => nexthops_in_events(&events, own_port).any(id_is_ours),
-            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => true,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
-            Err(error) => return Err(format!("the socket for kernel events died: {error}")),
-        };
-        if lost_or_ours && !tell(Change::Objects, out).await {
+        let mut all = receive(&mut socket, &mut buffer, &own_ports).await?;
+        // What has come in the meantime is told together.
+        while all.len() < BATCH_MAX {
+            match receive(&mut socket, &mut buffer, &own_ports).now_or_never() {
+                Some(more) => all.extend(more?),
+                None => break,
+            }
+        }
+        if all.is_empty() {
+            continue;
+        }
+        let heard_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if out.send(named(all, heard_us)).await.is_err() {
             return Ok(());
         }
     }
+}
+
+fn open(own_port: Option<u32>) -> io::Result<TokioSocket> {
+    let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+    socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
+    setsockopt(socket.socket_ref(), sockopt::RcvBufForce, &SOCKET_BYTES)?;
+    if let Some(port) = own_port {
+        // Without it echoes are only read and passed over.
+        let _ = drop_own_echo(socket.socket_ref(), port);
+    }
+    for group in GROUPS {
+        socket.socket_mut().add_membership(group)?;
+    }
+    Ok(socket)
+}
+
+async fn receive(socket: &mut TokioSocket, buffer: &mut Vec<u8>, own: &[u32]) -> Result<Vec<Said>, String> {
+    buffer.clear();
+    match socket.recv(buffer).await {
+        Ok(_) => Ok(said(buffer, own)),
+        // Events were lost, and nobody knows which.
+        Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {
+            Ok(vec![Said { change: Change::Lost, port: 0, protocol: None }])
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Vec::new()),
+        Err(error) => Err(format!("the socket for kernel events died: {error}")),
+    }
+}
+
+/// Adds whose hand it was. A netlink socket's number is, by habit of the kernel, that of the process that opened it first:
+/// asked at once, since many a process ends right after.
+fn named(all: Vec<Said>, heard_us: u64) -> Vec<Noticed> {
+    let mut processes: BTreeMap<u32, Option<String>> = BTreeMap::new();
+    let mut process = |port: u32| {
+        let name = || {
+            let name = std::fs::read_to_string(format!("/proc/{port}/comm")).ok()?;
+            Some(name.trim().to_string())
+        };
+        processes.entry(port).or_insert_with(|| (port != 0).then(name).flatten()).clone()
+    };
+    let one = |Said { change, port, protocol }| {
+        let who = match port {
+            0 => Who::default(),
+            port => Who { port, process: process(port), protocol },
+        };
+        Noticed { change, who, heard_us }
+    };
+    all.into_iter().map(one).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::io::namespace::{in_namespace, ip};
-    use netlink_packet_core::NetlinkHeader;
-    use netlink_packet_route::AddressFamily;
-    use netlink_packet_route::address::AddressMessage;
-    use netlink_packet_route::link::LinkMessage;
-    use netlink_packet_route::route::RouteProtocol;
     use std::time::Duration;
 
     const OWN_PORT: u32 = 4_711;
-    const NOTHING: (bool, bool) = (false, false);
-    const OBJECTS: (bool, bool) = (false, true);
-    const ALL: (bool, bool) = (true, true);
 
-    fn route(protocol: u8, metric: u32) -> RouteNetlinkMessage {
-        let mut route = RouteMessage::default();
-        route.header.address_family = AddressFamily::Inet;
-        route.header.protocol = RouteProtocol::Other(protocol);
-        route.attributes.push(RouteAttribute::Priority(metric));
-        RouteNetlinkMessage::DelRoute(route)
-    }
-
-    #[test]
-    fn only_what_concerns_us_and_is_not_our_own_doing_is_told() {
-        let address = || RouteNetlinkMessage::NewAddress(AddressMessage::default());
-        let link = || RouteNetlinkMessage::NewLink(LinkMessage::default());
-        let cases = [
-            (OWN_PORT, NetlinkPayload::InnerMessage(link()), ALL, "links are always read again"),
-            (0, NetlinkPayload::InnerMessage(link()), ALL, "a flap that is over took the next hops along"),
-            (0, NetlinkPayload::InnerMessage(address()), OBJECTS, "an address that another owner changed"),
-            (OWN_PORT, NetlinkPayload::InnerMessage(address()), NOTHING, "our own address"),
-            (7, NetlinkPayload::InnerMessage(route(91, 300)), OBJECTS, "our route, removed by another"),
-            (OWN_PORT, NetlinkPayload::InnerMessage(route(91, 100)), NOTHING, "our own route"),
-            (7, NetlinkPayload::InnerMessage(route(4, 100)), OBJECTS, "a foreign route in our place"),
-            (7, NetlinkPayload::InnerMessage(route(186, 20)), NOTHING, "a routing daemon's own business"),
-            (0, NetlinkPayload::Overrun(Vec::new()), ALL, "events were lost"),
-        ];
-        for (port, payload, expected, what) in cases {
-            let mut header = NetlinkHeader::default();
-            header.port_number = port;
-            assert_eq!(meaning(&NetlinkMessage::new(header, payload), OWN_PORT), expected, "{what}");
-        }
-    }
-
-    /// Does the act again and again until the wanted change is told: the watcher listens only from some moment on.
-    async fn told(changes: &mut mpsc::Receiver<Change>, wanted: Change, act: &str) {
+    /// Does the act again and again until it is told: the watcher listens only from some moment on.
+    async fn told(
+        changes: &mut mpsc::Receiver<Vec<Noticed>>,
+        wanted: impl Fn(&Change) -> bool,
+        act: &str,
+    ) -> Noticed {
         loop {
             ip(act);
-            let next = tokio::time::timeout(Duration::from_millis(50), changes.recv()).await;
-            if next == Ok(Some(wanted)) {
-                return;
+            while let Ok(Some(batch)) = tokio::time::timeout(Duration::from_millis(50), changes.recv()).await
+            {
+                if let Some(noticed) = batch.into_iter().find(|noticed| wanted(&noticed.change)) {
+                    return noticed;
+                }
             }
         }
     }
@@ -195,37 +137,61 @@ mod tests {
     }
 
     #[test]
-    fn a_nexthop_of_our_range_that_another_touches_is_told() {
-        in_namespace("a_nexthop_of_our_range", || {
+    fn what_another_touches_is_told_by_name_and_what_is_none_of_our_business_is_not() {
+        in_namespace("what_another_touches_is_told", || {
             run(async {
                 let (sender, mut changes) = mpsc::channel(64);
-                tokio::spawn(async move { nexthops(OWN_PORT, &sender).await });
-                told(
-                    &mut changes,
-                    Change::Objects,
-                    "nexthop replace id 1526726657 via fe80::9 dev eth1 proto 91",
-                )
-                .await;
-                while changes.try_recv().is_ok() {}
+                tokio::spawn(watch(vec![OWN_PORT], Instant::now(), sender));
+                told(&mut changes, |change| matches!(change, Change::Link { .. }), "link set eth1 alias one")
+                    .await;
+                ip("nexthop add id 1526726657 via fe80::9 dev eth1 proto 91");
                 ip("nexthop add id 77 via fe80::9 dev eth1");
+                ip("route add 203.0.113.0/24 nhid 77 metric 20");
+                ip("route add 198.51.100.0/24 nhid 1526726657 metric 300 proto 91");
+                ip("route del 198.51.100.0/24 metric 300");
+                ip("nexthop del id 77");
                 ip("nexthop del id 1526726657");
-                assert_eq!(changes.recv().await, Some(Change::Objects));
-                assert!(changes.try_recv().is_err(), "another owner's nexthop is none of our business");
+                let mut seen = Vec::new();
+                while !seen.contains(&Change::NexthopGone(0x5B00_0001)) {
+                    seen.extend(changes.recv().await.unwrap().into_iter().map(|noticed| noticed.change));
+                }
+                let routes: Vec<bool> = (seen.iter())
+                    .filter_map(|change| match change {
+                        Change::Route { key, value, .. } if key.metric == 300 => Some(value.is_some()),
+                        Change::Route { key, .. } => panic!("{key:?}"),
+                        _ => None,
+                    })
+                    .collect();
+                assert_eq!(routes, [true, false]);
+                assert!(
+                    !seen.contains(&Change::NexthopGone(77)) && !seen.contains(&Change::Lost),
+                    "{seen:?}"
+                );
             });
         });
     }
 
     #[test]
-    fn a_lost_carrier_and_an_addresss_removal_are_told() {
+    fn a_lost_carrier_and_an_address_that_goes_are_told() {
         in_namespace("a_lost_carrier_is_told", || {
             run(async {
                 let (sender, mut changes) = mpsc::channel(64);
-                tokio::spawn(watch(OWN_PORT, sender));
-                told(&mut changes, Change::Links, "link set eth1 alias one").await;
-                ip("link set far2 down");
-                while changes.recv().await != Some(Change::Links) {}
+                tokio::spawn(watch(vec![OWN_PORT], Instant::now(), sender));
+                told(&mut changes, |change| matches!(change, Change::Link { .. }), "link set eth1 alias one")
+                    .await;
+                let lost = |change: &Change| {
+                    *change == Change::Link { interface: "eth2".to_string(), carrier: false }
+                };
+                told(&mut changes, lost, "link set far2 down").await;
+                let address = "192.0.2.1".parse().unwrap();
                 ip("addr add 192.0.2.1/24 dev eth1");
-                while changes.recv().await != Some(Change::Objects) {}
+                ip("addr del 192.0.2.1/24 dev eth1");
+                let mut gone = None;
+                while gone.is_none() {
+                    let batch = changes.recv().await.unwrap();
+                    gone = batch.into_iter().find(|noticed| noticed.change == Change::AddressGone(address));
+                }
+                assert_ne!(gone.unwrap().who.port, 0, "the one who did it has a number");
             });
         });
     }

@@ -1,8 +1,9 @@
 //! The one loop: events in, effects out. No decision is taken here.
 
+use crate::core::mirror::Change;
 use crate::core::{Agent, Config, Effect, Event, Millis};
 use crate::io::conn;
-use crate::io::links::{self, Change};
+use crate::io::links;
 use crate::io::local::{self, Waiting};
 use crate::io::lock::{self, WriterLock};
 use crate::io::lookup;
@@ -33,7 +34,11 @@ const SAVES_MAX: usize = 4;
 const LOOKUPS_MAX: usize = 128;
 /// Messages to the controller: more than a session takes up are lost, and the next beat says it all again.
 const OUTGOING_MAX: usize = 64;
-const TICK: Duration = Duration::from_millis(10);
+/// Repairs on their way: one for each change of what liveness says.
+const REPAIRS_MAX: usize = 64;
+/// Between two ticks: as long as there is nothing to do, within these bounds.
+const TICK_MIN: Duration = Duration::from_millis(1);
+const TICK_MAX: Duration = Duration::from_millis(100);
 
 /// What the process was started with.
 #[derive(Debug)]
@@ -65,6 +70,18 @@ pub async fn run(settings: Settings) -> Result<()> {
     let kernel =
         Netlink::open().map_err(|why| anyhow!(why))?.asking(Box::new(move || may_write(&before_batch)));
     let (own_port, kernel_progress) = (kernel.port(), Progress::new(kernel.steps()));
+    let may_repair = lock.clone();
+    let repairs_kernel = Netlink::open().map_err(|why| anyhow!(why))?;
+    let (repairs_port, repairs_progress) = (repairs_kernel.port(), Progress::new(repairs_kernel.steps()));
+    let (repairs, repairs_asked) = blocking::sync_channel(REPAIRS_MAX);
+    let mut repairs_lost = thread::start(
+        Box::new(repairs_kernel),
+        move || may_write(&may_repair),
+        repairs_asked,
+        events.clone(),
+        repairs_progress.clone(),
+    )
+    .context("the repairs' thread")?;
     let mut lost = thread::start(
         Box::new(kernel),
         move || may_write(&before_ask),
@@ -83,12 +100,15 @@ pub async fn run(settings: Settings) -> Result<()> {
         tokio::spawn(lock::turn_away(listener));
     }
     let (changes, mut changed) = mpsc::channel(CHANGES_MAX);
-    let mut watch = tokio::spawn(links::watch(own_port, changes));
+    let began = Instant::now();
+    let mut watch = tokio::spawn(links::watch(vec![own_port, repairs_port], began, changes));
     let ledger = store.load().map(Box::new);
     let mut shell = Shell {
         agent: Agent::new(config.clone()),
-        began: Instant::now(),
+        began,
         asks,
+        repairs,
+        repairs_progress,
         links_asks,
         kernel_progress,
         links_progress,
@@ -100,28 +120,32 @@ pub async fn run(settings: Settings) -> Result<()> {
         marker: Marker::beside(&socket),
         connect: Some((config.host.clone(), controllers, tls, events.clone())),
     };
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     shell.begin(ledger)?;
     loop {
+        let wait = shell.wait();
         let event = tokio::select! {
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            Some(change) = changed.recv() => match change {
-                Change::Links => {
+            Some(noticed) = changed.recv() => {
+                let links = |change: &Change| matches!(change, Change::Link { .. } | Change::Lost);
+                if noticed.iter().any(|noticed| links(&noticed.change)) {
                     shell.read_links()?;
-                    continue;
                 }
-                Change::Objects => Event::KernelChanged,
-            },
+                Event::KernelSaid(noticed)
+            }
             Some(event) = inbox.recv() => event,
-            _ = ticks.tick() => Event::Tick,
+            () = tokio::time::sleep(wait) => Event::Tick,
+            why = &mut repairs_lost => return Err(anyhow!(why.unwrap_or_else(|_| "the repairs' thread is gone".to_string()))),
             why = &mut lost => return Err(anyhow!(why.unwrap_or_else(|_| "the kernel's thread is gone".to_string()))),
             ended = &mut watch => return Err(anyhow!(ended?.err().unwrap_or_else(|| "kernel events ended".to_string()))),
         };
         shell.tell(event)?;
+        // Events that never end must not keep what is due from being done.
+        if shell.is_due() {
+            shell.tell(Event::Tick)?;
+        }
         shell.tend();
     }
     shell.manager.stopping();
@@ -136,6 +160,8 @@ struct Shell {
     agent: Agent,
     began: Instant,
     asks: blocking::SyncSender<Ask>,
+    repairs: blocking::SyncSender<Ask>,
+    repairs_progress: Progress,
     links_asks: blocking::SyncSender<()>,
     kernel_progress: Progress,
     links_progress: Progress,
@@ -174,12 +200,30 @@ impl Shell {
 
     /// Tells the service manager what there is to tell.
     fn tend(&mut self) {
-        let threads = [&self.kernel_progress, &self.links_progress];
+        let threads = [&self.kernel_progress, &self.links_progress, &self.repairs_progress];
         self.manager.tend(self.began.elapsed(), &threads, || self.agent.status_line());
     }
 
+    fn now(&self) -> (Millis, u64) {
+        let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        (Millis(micros / 1_000), micros)
+    }
+
+    /// How long there may be nothing to do; events come in between.
+    fn wait(&self) -> Duration {
+        let (now, _) = self.now();
+        let due = self.agent.due(now).0.saturating_sub(now.0);
+        Duration::from_millis(due).clamp(TICK_MIN, TICK_MAX)
+    }
+
+    fn is_due(&self) -> bool {
+        let (now, _) = self.now();
+        self.agent.due(now) <= now
+    }
+
     fn tell(&mut self, event: Event) -> Result<()> {
-        let now = Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let (now, micros) = self.now();
+        self.agent.clock(micros);
         let mut effects = Vec::new();
         self.agent.handle(now, event, &mut effects);
         effects.into_iter().try_for_each(|effect| self.run(effect))
@@ -187,7 +231,14 @@ impl Shell {
 
     fn run(&mut self, effect: Effect) -> Result<()> {
         match effect {
-            Effect::ReadKernel { sysctls } => self.ask(Ask::Read(sysctls)),
+            Effect::ReadKernel { sysctls, routes } => self.ask(Ask::Read(sysctls, routes)),
+            Effect::Repair { batch, ops } => {
+                self.repairs_progress.ask();
+                let ask = Ask::Apply(batch, ops);
+                self.repairs
+                    .try_send(ask)
+                    .map_err(|_| anyhow!("the repairs' thread does not take repairs any more"))
+            }
             Effect::ReadLinks => self.read_links(),
             Effect::Apply { batch, ops } => self.ask(Ask::Apply(batch, ops)),
             Effect::SaveLedger { save, ledger } => {

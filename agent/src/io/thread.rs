@@ -1,7 +1,8 @@
-//! The kernel's threads. One takes what the core asks of the kernel, one thing after the other, and answers with events;
-//! the other one reads links alone: news of a lost carrier must not wait until a large batch is done.
+//! The kernel's threads. One takes what the core asks of the kernel, one thing after the other, and answers with events; a
+//! second of the same kind takes repairs, and a third reads links alone: neither may wait until a large batch is done.
 
 use crate::core::Event;
+use crate::core::event::RouteReading;
 use crate::core::kernel::Op;
 use crate::io::kernel::Kernel;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 /// What the core asks of the kernel.
 #[derive(Debug)]
 pub enum Ask {
-    /// A complete reading, with these sysctls.
-    Read(Vec<String>),
+    /// A complete reading, with these sysctls and what is asked for of routes.
+    Read(Vec<String>, RouteReading),
     /// A numbered batch of operations.
     Apply(u64, Vec<Op>),
 }
@@ -71,7 +72,9 @@ pub fn start(
                 return;
             }
             let event = match ask {
-                Ask::Read(sysctls) => Event::KernelRead(kernel.read(&sysctls).map(Box::new)),
+                Ask::Read(sysctls, routes) => {
+                    Event::KernelRead(kernel.read_with(&sysctls, &routes).map(Box::new))
+                }
                 Ask::Apply(batch, ops) => Event::Applied { batch, results: kernel.apply(&ops) },
             };
             progress.answer();

@@ -71,7 +71,7 @@ impl Listeners {
             runtime.block_on(async {
                 let heard = async { while inbox.recv().await.is_some() {} };
                 tokio::select! {
-                    _ = agent::io::links::watch(own_port, changes) => {}
+                    _ = agent::io::links::watch(vec![own_port], std::time::Instant::now(), changes) => {}
                     () = heard => {}
                     _ = stopped => {}
                 }

@@ -144,6 +144,7 @@ impl SimKernel {
             neighbours: self.neighbours.clone(),
             nexthops: self.nexthops.clone(),
             routes: ours.into_iter().map(|(key, route)| (*key, ActualRoute { value: route.value })).collect(),
+            right: agent::core::wanted::Places::default(),
             foreign_routes: foreign.into_iter().map(|(key, _)| *key).collect(),
             sysctls: sysctls
                 .iter()

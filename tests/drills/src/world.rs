@@ -699,7 +699,7 @@ impl World {
         let host = host.to_string();
         for effect in effects {
             match effect {
-                AgentEffect::ReadKernel { sysctls } => {
+                AgentEffect::ReadKernel { sysctls, .. } => {
                     let after = self.kernel_turn(&host);
                     self.heap.after(after, Happening::KernelRead { host: host.clone(), life, sysctls });
                 }
@@ -707,7 +707,7 @@ impl World {
                     let after = self.draw(KERNEL);
                     self.heap.after(after, Happening::Carrier { host: host.clone() });
                 }
-                AgentEffect::Apply { batch, ops } => {
+                AgentEffect::Apply { batch, ops } | AgentEffect::Repair { batch, ops } => {
                     let after = self.kernel_turn(&host);
                     self.heap.after(after, Happening::KernelApply { host: host.clone(), life, batch, ops });
                 }

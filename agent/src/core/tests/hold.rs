@@ -71,7 +71,7 @@ fn a_rollback_goes_back_pins_and_says_so() {
     let answer = host.act(Verb::Rollback, "the new one is slow");
     assert_eq!((&answer["generation"], &answer["pinned"]), (&"1.5".into(), &true.into()));
     assert!(answer["detail"].as_str().is_some_and(|words| words.contains("unpin")), "{answer}");
-    assert_eq!(answer["status"]["objects"]["installed"].as_u64(), Some(host.agent.found.counts.installed));
+    assert_eq!(answer["status"]["objects"]["installed"].as_u64(), Some(host.agent.found.counts().installed));
     assert_eq!(running(&host), digest(&few));
     host.offer(offer(&more, 6, 2));
     assert!(matches!(host.acks.last().expect("told").outcome, Outcome::Pinned { .. }));

@@ -5,15 +5,18 @@ mod boot;
 mod guard;
 mod hold;
 mod ledger;
+mod mirror;
 mod provision;
 mod reconcile;
 mod session;
 mod trial;
 
 use crate::core::config::Config;
-use crate::core::event::{Effect, Event, LocalAnswer, LocalRequest, Millis};
+use crate::core::event::{Effect, Event, LocalAnswer, LocalRequest, Millis, RouteReading};
+use crate::core::fights::Who;
 use crate::core::hold::{Act, Verb};
 use crate::core::kernel::{Actual, ActualNexthop, ActualRoute, Link, NexthopKind, Op, OpError, OpResults};
+use crate::core::mirror::{Change, Noticed};
 use crate::core::session::Agent;
 use crate::core::way::Way;
 use plan::{Facts, Network};
@@ -162,9 +165,13 @@ impl Host {
     pub(super) fn carry_out(&mut self) {
         let effect = self.open.remove(0);
         let event = match effect {
-            Effect::ReadKernel { sysctls } => {
-                self.told.push("read".to_string());
+            Effect::ReadKernel { sysctls, routes } => {
+                let whole = !matches!(routes, RouteReading::None);
+                self.told.push(if whole { "read" } else { "look" }.to_string());
                 let mut actual = self.kernel.clone();
+                if !whole {
+                    (actual.routes, actual.foreign_routes) = Default::default();
+                }
                 for name in sysctls {
                     actual.sysctls.entry(name).or_insert_with(|| "?".to_string());
                 }
@@ -173,6 +180,10 @@ impl Host {
             Effect::ReadLinks => Event::LinksChanged(self.kernel.links.clone()),
             Effect::Apply { batch, ops } => {
                 self.told.push(format!("apply {}", crate::core::reconcile::writes(&ops)));
+                Event::Applied { batch, results: self.apply(ops) }
+            }
+            Effect::Repair { batch, ops } => {
+                self.told.push(format!("repair {}", crate::core::reconcile::writes(&ops)));
                 Event::Applied { batch, results: self.apply(ops) }
             }
             Effect::SaveLedger { save, ledger } => {
@@ -221,6 +232,14 @@ impl Host {
         ops.into_iter().map(one).collect()
     }
 
+    /// The kernel says that something changed; `told` speaks only of what follows.
+    pub(super) fn says(&mut self, port: u32, changes: Vec<Change>) {
+        let who = Who { port, process: (port != 0).then(|| "zebra".to_string()), protocol: None };
+        let noticed = |change| Noticed { change, who: who.clone(), heard_us: 0 };
+        self.told.clear();
+        self.event(Event::KernelSaid(changes.into_iter().map(noticed).collect()));
+    }
+
     pub(super) fn status(&mut self) -> serde_json::Value {
         self.event(Event::Local { id: 1, request: LocalRequest::Status });
         serde_json::from_str(&self.answers.pop().expect("an answer")).expect("JSON")
@@ -246,6 +265,12 @@ impl Host {
 
     /// Pulls the cable of an interface or plugs it in; the kernel drops the next hops on it, and what hangs on them.
     pub(super) fn carrier(&mut self, interface: &str, carrier: bool) {
+        self.plug(interface, carrier);
+        self.event(Event::LinksChanged(self.kernel.links.clone()));
+    }
+
+    /// The same, and nobody says so.
+    pub(super) fn plug(&mut self, interface: &str, carrier: bool) {
         self.kernel.links.insert(interface.to_string(), link(carrier));
         if !carrier {
             let on = |kind: &NexthopKind| matches!(kind, NexthopKind::Single(value) if value.interface == interface);
@@ -263,7 +288,6 @@ impl Host {
             let stands = |group: Option<u32>| group.is_none_or(|group| left.contains(&group));
             self.kernel.routes.retain(|_, route| route.value.is_some_and(|value| stands(value.group())));
         }
-        self.event(Event::LinksChanged(self.kernel.links.clone()));
     }
 }
 

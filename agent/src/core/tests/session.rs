@@ -1,6 +1,7 @@
 //! The agent's life, event by event.
 
 use super::{HOST, Host, compile, network, offer};
+use crate::core::damping::HOLD_MS_MIN;
 use crate::core::event::{Effect, Event, Millis};
 use plan::Objects;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ fn generation(index: u64) -> Generation {
 }
 
 /// Whether the host's kernel holds exactly the program of `network`.
-fn holds(host: &Host, network: &plan::Network) -> bool {
+pub(super) fn holds(host: &Host, network: &plan::Network) -> bool {
     let (program, _) = network.host(HOST).expect("there");
     let wanted = Objects::of(program, &network.table);
     crate::core::reconcile::reconcile(&wanted, &host.kernel).ops.is_empty()
@@ -239,7 +240,7 @@ fn answers_to_questions_of_a_former_piece_of_work_are_dropped() {
 }
 
 #[test]
-fn a_lost_link_leaves_objects_pending_and_its_return_brings_them_back_at_once() {
+fn a_lost_link_leaves_objects_pending_and_its_return_brings_them_back_after_a_hold() {
     let (mut host, network) = (Host::connected(), network(3));
     host.offer(offer(&network, 5, 1));
     host.carrier("eth2", false);
@@ -250,7 +251,9 @@ fn a_lost_link_leaves_objects_pending_and_its_return_brings_them_back_at_once() 
     assert!(status["pending"].to_string().contains("interface eth2 has no carrier"), "{status}");
     host.told.clear();
     host.carrier("eth2", true);
-    assert!(host.told.iter().any(|told| told.starts_with("apply")), "{:?}", host.told);
+    assert!(!holds(&host, &network), "{:?}", host.told);
+    assert!(host.status()["pending"].to_string().contains("eth2 came back and must stay"));
+    host.tick(HOLD_MS_MIN);
     assert!(holds(&host, &network));
     let status = host.status();
     assert_eq!(status["objects"]["pending"], 0);

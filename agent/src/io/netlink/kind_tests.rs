@@ -246,7 +246,7 @@ fn local_segments_are_set_changed_restored_and_removed() {
         ip("link set eth1 down");
         assert_eq!(entries("-6 route show table 91255 proto 91").len(), 0, "they went with the interface");
         let found = reconcile(&desired, &kernel.read(&[]).unwrap());
-        assert_eq!((found.ops.len(), found.pending.len()), (0, 5), "they wait for it");
+        assert_eq!((found.ops.len(), found.pending.count()), (0, 5), "they wait for it");
         ip("link set eth1 up");
         assert_eq!(install(&mut kernel, &desired), 5);
         desired.local_segments.remove(&"fd00:5e9::1".parse().unwrap());

@@ -3,6 +3,7 @@
 
 mod apply;
 mod attribute;
+mod event;
 mod filter;
 #[cfg(test)]
 mod kind_tests;
@@ -20,9 +21,11 @@ mod tests;
 mod vxlan;
 
 use crate::core::Way;
+use crate::core::event::RouteReading;
 use crate::core::features::Feature;
 use crate::core::kernel::{Actual, Link, Op, OpResults};
 use crate::io::kernel::Kernel;
+pub(crate) use event::{Said, said};
 pub(crate) use filter::drop_own_echo;
 use socket::RequestSocket;
 use std::collections::BTreeMap;
@@ -73,21 +76,13 @@ impl Netlink {
     }
 }
 
-/// Ids of the nexthop objects that events speak of, without those that requests from `own_port` caused.
-pub(crate) fn nexthops_in_events(events: &[u8], own_port: u32) -> impl Iterator<Item = u32> {
-    socket::messages(events)
-        .filter(move |message| message.port != own_port)
-        .filter(|message| [nexthop::RTM_NEWNEXTHOP, nexthop::RTM_DELNEXTHOP].contains(&message.kind))
-        .filter_map(|message| nexthop::id(message.body))
-}
-
 impl Kernel for Netlink {
-    fn read(&mut self, sysctls: &[String]) -> Result<Actual, String> {
+    fn read_with(&mut self, sysctls: &[String], routes: &RouteReading) -> Result<Actual, String> {
         let missing = match &self.missing {
             Some(missing) => missing.clone(),
             None => self.missing.insert(probe::missing(&mut self.socket)?).clone(),
         };
-        let mut actual = read::read(&mut self.socket, missing)?;
+        let mut actual = read::read(&mut self.socket, routes, missing)?;
         actual.sysctls = sysctl::read(sysctls)?;
         Ok(actual)
     }

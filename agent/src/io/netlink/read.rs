@@ -7,9 +7,11 @@ use super::attribute::{Attributes, append, array, number};
 use super::message::Request;
 use super::socket::RequestSocket;
 use super::{nexthop, rule, seg6, vxlan};
+use crate::core::event::RouteReading;
 use crate::core::features::Feature;
 use crate::core::kernel::{Actual, ActualNexthop, ActualRoute, Link};
 use crate::core::ownership::{address_is_ours, neighbour_is_ours, route_is_ours};
+use crate::core::wanted::{Places, Wanted};
 use ipnetwork::IpNetwork;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
@@ -32,12 +34,20 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
 /// Reads everything but the sysctls.
-pub(super) fn read(socket: &mut RequestSocket, missing: BTreeMap<Feature, String>) -> Result<Actual, String> {
+pub(super) fn read(
+    socket: &mut RequestSocket,
+    routes: &RouteReading,
+    missing: BTreeMap<Feature, String>,
+) -> Result<Actual, String> {
     let (links, vxlans) = links_and_vxlans(socket)?;
     let names: Names = links.iter().map(|(name, link)| (link.index, name.clone())).collect();
     let indexes: Vec<u32> = vxlans.keys().filter_map(|name| Some(links.get(name)?.index)).collect();
     let (neighbours, vxlan_neighbours) = neighbours(socket, &names, &indexes)?;
-    let (routes, foreign_routes) = routes(socket)?;
+    let Routes { right, ours, foreign } = match routes {
+        RouteReading::None => Routes::default(),
+        RouteReading::All => self::routes(socket, None)?,
+        RouteReading::Compared(wanted) => self::routes(socket, Some(wanted))?,
+    };
     Ok(Actual {
         addresses: addresses(socket, &names)?,
         neighbours,
@@ -51,8 +61,9 @@ pub(super) fn read(socket: &mut RequestSocket, missing: BTreeMap<Feature, String
         } else {
             nexthops(socket, &names)?
         },
-        routes,
-        foreign_routes,
+        routes: ours,
+        foreign_routes: foreign,
+        right,
         links,
         sysctls: BTreeMap::new(),
         missing,
@@ -63,10 +74,10 @@ pub(super) fn read(socket: &mut RequestSocket, missing: BTreeMap<Feature, String
 pub(super) type Names = BTreeMap<u32, String>;
 
 /// A message that is too short for its own fixed part.
-struct Damaged;
+pub(super) struct Damaged;
 
 /// An entry of a table, or nothing where the message is of no interest.
-type Entry<K, V> = Result<Option<(K, V)>, Damaged>;
+pub(super) type Entry<K, V> = Result<Option<(K, V)>, Damaged>;
 
 impl From<Damaged> for String {
     fn from(_: Damaged) -> String {
@@ -83,14 +94,32 @@ fn dump<E, C: FromIterator<E>>(
     request: &Request,
     keep: impl Fn(&[u8]) -> Result<Option<E>, Damaged>,
 ) -> Result<C, String> {
-    let found = RefCell::new((Vec::new(), Ok(())));
-    let each = |received: u16, body: &[u8]| match keep(body) {
-        _ if received != kind => {}
-        Ok(Some(entry)) => found.borrow_mut().0.push(entry),
-        Ok(None) => {}
-        Err(damaged) => found.borrow_mut().1 = Err(damaged),
+    let take = |entries: &mut Vec<E>, body: &[u8]| {
+        entries.extend(keep(body)?);
+        Ok(())
     };
-    match socket.dump(request, each, || *found.borrow_mut() = (Vec::new(), Ok(()))) {
+    dump_into(socket, table, kind, request, Vec::new, take).map(|entries| entries.into_iter().collect())
+}
+
+/// The same into anything; begun again with a new one where the dump was interrupted.
+fn dump_into<T>(
+    socket: &mut RequestSocket,
+    table: &str,
+    kind: u16,
+    request: &Request,
+    new: impl Fn() -> T,
+    mut take: impl FnMut(&mut T, &[u8]) -> Result<(), Damaged>,
+) -> Result<T, String> {
+    let found = RefCell::new((new(), Ok(())));
+    let each = |received: u16, body: &[u8]| {
+        let (entries, whole) = &mut *found.borrow_mut();
+        if received == kind
+            && let Err(damaged) = take(entries, body)
+        {
+            *whole = Err(damaged);
+        }
+    };
+    match socket.dump(request, each, || *found.borrow_mut() = (new(), Ok(()))) {
         Ok(()) => {}
         // A routing table in which nothing has ever been.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -98,7 +127,7 @@ fn dump<E, C: FromIterator<E>>(
     }
     let (entries, whole) = found.into_inner();
     whole.map_err(|damaged| format!("the kernel's {table} cannot be read: {}", String::from(damaged)))?;
-    Ok(entries.into_iter().collect())
+    Ok(entries)
 }
 
 /// All interfaces.
@@ -118,7 +147,7 @@ fn links_and_vxlans(socket: &mut RequestSocket) -> Result<(BTreeMap<String, Link
 }
 
 /// `struct ifinfomsg` and `IFLA_*` (`linux/if_link.h`).
-fn link(body: &[u8]) -> Entry<String, Link> {
+pub(super) fn link(body: &[u8]) -> Entry<String, Link> {
     const IFLA_ADDRESS: u16 = 1;
     const IFLA_IFNAME: u16 = 3;
     const IFLA_MTU: u16 = 4;
@@ -240,6 +269,12 @@ fn local_segments(socket: &mut RequestSocket, names: &Names) -> Result<LocalSegm
     })
 }
 
+/// Whether an event speaks of a neighbour entry of ours.
+pub(super) fn is_our_neighbour(body: &[u8]) -> bool {
+    let names = number(body, 4).map(|index| (index, String::new())).into_iter().collect();
+    matches!(neighbour(body, &names), Ok(Some(_)))
+}
+
 /// `struct ndmsg` and `NDA_*` (`linux/neighbour.h`).
 fn neighbour(body: &[u8], names: &Names) -> Entry<(String, IpAddr), ()> {
     const NDA_DST: u16 = 1;
@@ -264,25 +299,47 @@ fn nexthops(socket: &mut RequestSocket, names: &Names) -> Result<BTreeMap<u32, A
     })
 }
 
-type Routes = (BTreeMap<RouteKey, ActualRoute>, BTreeSet<RouteKey>);
-
 /// Ours, and foreign ones that stand where ours would. Both can stand in one place: the kernel lets others append.
-fn routes(socket: &mut RequestSocket) -> Result<Routes, String> {
-    let mut found: Vec<((RouteKey, bool), Option<RouteValue>)> = Vec::new();
+#[derive(Default)]
+struct Routes {
+    right: Places,
+    ours: BTreeMap<RouteKey, ActualRoute>,
+    foreign: BTreeSet<RouteKey>,
+}
+
+impl Routes {
+    fn take(&mut self, body: &[u8], wanted: Option<&Wanted>) -> Result<(), Damaged> {
+        let Some(((key, is_ours), found)) = route(body)? else { return Ok(()) };
+        let place = wanted.filter(|_| is_ours).and_then(|wanted| wanted.place(&key));
+        match place {
+            Some((place, value)) if found.value == Some(value) => self.right.set(place, true),
+            _ if is_ours => drop(self.ours.insert(key, found)),
+            _ => drop(self.foreign.insert(key)),
+        }
+        Ok(())
+    }
+}
+
+/// Compared while it is read: of a million routes that stand as wanted a bit each is kept.
+fn routes(socket: &mut RequestSocket, wanted: Option<&Wanted>) -> Result<Routes, String> {
+    let places = || wanted.map_or_else(Places::default, |wanted| Places::none_of(wanted.places()));
+    let new = || Routes { right: places(), ..Routes::default() };
+    let mut all = new();
     for table in std::iter::once(TABLE_MAIN).chain(OWN_TABLES) {
         for family in [AF_INET, AF_INET6] {
-            let more: Vec<_> = dump(socket, "routes", RTM_NEWROUTE, &routes_of(family, table), route)?;
-            found.extend(more);
+            let take = |routes: &mut Routes, body: &[u8]| routes.take(body, wanted);
+            let request = routes_of(family, table);
+            let found = dump_into(socket, "routes", RTM_NEWROUTE, &request, new, take)?;
+            all.right.add(&found.right);
+            all.ours.extend(found.ours);
+            all.foreign.extend(found.foreign);
         }
     }
-    let foreign = found.iter().filter(|((_, is_ours), _)| !is_ours).map(|((key, _), _)| *key).collect();
-    let ours = found.into_iter().filter(|((_, is_ours), _)| *is_ours);
-    let ours = ours.map(|((key, _), value)| (key, ActualRoute { value })).collect();
-    Ok((ours, foreign))
+    Ok(all)
 }
 
 /// `struct rtmsg` and `RTA_*` (`linux/rtnetlink.h`).
-fn route(body: &[u8]) -> Entry<(RouteKey, bool), Option<RouteValue>> {
+pub(super) fn route(body: &[u8]) -> Entry<(RouteKey, bool), ActualRoute> {
     const RTA_DST: u16 = 1;
     const RTA_PRIORITY: u16 = 6;
     const RTA_METRICS: u16 = 8;
@@ -334,7 +391,7 @@ fn route(body: &[u8]) -> Entry<(RouteKey, bool), Option<RouteValue>> {
         }
         _ => None,
     };
-    Ok(Some(((RouteKey { table, prefix, metric }, is_ours), value)))
+    Ok(Some(((RouteKey { table, prefix, metric }, is_ours), ActualRoute { value })))
 }
 
 /// An address of 4 or 16 bytes.
