@@ -16,11 +16,14 @@ use anyhow::Result;
 use bare::Verb;
 use engine::Subject;
 use ground::Size;
+use std::time::Duration;
 
 /// Rounds of a case that takes many seconds.
 const LONG_ROUNDS_MAX: usize = 3;
 /// Routes from which on a case is a long one.
 const LONG_ROUTES: usize = 500_000;
+/// Between two subjects.
+const REST: Duration = Duration::from_millis(200);
 /// The floors of the requirement, as ratios of the bare sender's time.
 const BARE_FLOOR: f64 = 0.9;
 
@@ -95,6 +98,8 @@ pub(crate) fn figures(rounds: usize, quick: bool) -> Result<Vec<Figure>> {
                 // Another one begins each time: none is always the one after the kernel was cleaned up.
                 let subject = Subject::ALL[(turn + round) % Subject::ALL.len()];
                 in_fresh_namespace(|| engine::measure(subject, size, &mut samples))?;
+                // The kernel takes a namespace apart behind its user's back.
+                std::thread::sleep(REST);
             }
         }
         let peer_rounds = if long || quick { 1 } else { rounds.min(LONG_ROUNDS_MAX) };
