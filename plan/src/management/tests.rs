@@ -1,3 +1,5 @@
+//! Routes to controllers, the guard, the check: on small networks whose answers a person can follow.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;
