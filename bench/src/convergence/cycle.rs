@@ -30,7 +30,7 @@ pub(super) enum Act {
 
 pub(super) const CUT_FAR: &str = "link cut, carrier lost";
 const CUT_NEAR: &str = "link cut, own end set down";
-const CUT_SILENTLY: &str = "link silent, carrier stays";
+pub(super) const CUT_SILENTLY: &str = "link silent, carrier stays";
 
 /// A network under test.
 pub(super) trait Network {

@@ -23,6 +23,10 @@ const LINK: [&str; 2] = ["indianapolis", "kansas"];
 const PEER_ROUNDS_MAX: usize = 10;
 /// The floors of the requirement.
 const CUT_MAX_MS: f64 = 2.0;
+/// Three intervals of liveness and 5 ms.
+const SILENT_MAX_MS: f64 = 155.0;
+/// From a lab's first moment to sessions of liveness on every link.
+const SESSIONS_MAX: Duration = Duration::from_secs(20);
 
 /// All figures of `scripts/bench convergence`.
 pub(crate) fn figures(rounds: usize, quick: bool) -> Result<Vec<Figure>> {
@@ -44,8 +48,11 @@ pub(crate) fn figures(rounds: usize, quick: bool) -> Result<Vec<Figure>> {
 /// Ours beside the first peer's median, and the floors.
 fn judged(mut figures: Vec<Figure>) -> Vec<Figure> {
     let frr = figures.iter().find(|figure| figure.subject == peers::ALL[0].name).map(|figure| figure.median);
-    for figure in &mut figures {
-        if figure.subject == "ballast" && figure.case == cycle::CUT_FAR {
+    for figure in figures.iter_mut().filter(|figure| figure.subject == "ballast") {
+        if figure.case == cycle::CUT_SILENTLY {
+            *figure = figure.clone().with_limit(SILENT_MAX_MS);
+        }
+        if figure.case == cycle::CUT_FAR {
             let median = figure.clone().with_limit(CUT_MAX_MS);
             *figure = match frr {
                 Some(frr) => median.beside(peers::ALL[0].name, frr).with_p95_below(frr),
@@ -97,7 +104,8 @@ impl Network for Ours<'_> {
 
 fn ballast(rounds: usize) -> Result<Vec<Figure>> {
     eprintln!("ballast");
-    let bed = Bed::up(&sample(FILE)?)?;
+    let text = sample(FILE)?.replacen("link: {", "link: { liveness: { interval: 50ms, multiplier: 3 },", 1);
+    let bed = Bed::up(&text)?;
     let ours = Ours { bed: &bed, link: LINK.join("--") };
     let path = bed.json(&["path", FROM, TO])?;
     let hops = path["paths"][0]["hops"].as_array().context("hops")?;
@@ -106,9 +114,22 @@ fn ballast(rounds: usize) -> Result<Vec<Figure>> {
     let mut figures = losses.figures("ballast");
     losses = cycle::run(&ours, Act::CutNear, rounds)?;
     figures.extend(losses.figures("ballast"));
+    match wait("liveness on every link", SESSIONS_MAX, || every_neighbour_alive(&bed)) {
+        Ok(()) => figures.extend(cycle::run(&ours, Act::CutSilently, rounds)?.figures("ballast")),
+        Err(why) => eprintln!("skipped: silent cuts ({why:#})"),
+    }
     figures.extend(flaps(&ours)?);
     figures.extend(control(&bed, &ours)?);
     Ok(figures)
+}
+
+/// Whether each end of each link has found the other one alive by liveness.
+fn every_neighbour_alive(bed: &Bed) -> Result<bool> {
+    let hosts = bed.json(&["hosts"])?;
+    let links =
+        hosts["hosts"].as_array().context("hosts")?.iter().filter_map(|host| host["links"].as_array());
+    let mut links = links.flatten().peekable();
+    Ok(links.peek().is_some() && links.all(|link| link["neighbour"] == true))
 }
 
 /// Ten flaps in two seconds: reported apart, nothing is demanded of it.
