@@ -409,8 +409,10 @@ impl Controller {
         let Some(hosts) = self.fleet.hosts_of(link) else { return false };
         let current = hosts.iter().all(|host| {
             self.state.assignments.get(host).is_none_or(|assignment| {
-                (self.fleet.host(host))
-                    .is_some_and(|view| view.standing(assignment) == Standing::Acknowledged)
+                // Who went back by itself runs what it ran a moment ago, and gets its next program with this return.
+                (self.fleet.host(host)).is_some_and(|view| {
+                    view.went_back(assignment) || view.standing(assignment) == Standing::Acknowledged
+                })
             })
         });
         current && now.0.saturating_sub(since.0) >= self.link_up_hold_ms()

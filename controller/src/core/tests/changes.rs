@@ -304,9 +304,21 @@ fn a_host_that_goes_back_halts_the_change_and_gets_reactions_to_failures_on_top_
     let held = cluster.agents["a"].held.clone().unwrap();
     assert_eq!(held.revision, 1);
     assert!(!cluster.agents["a"].offers.last().unwrap().unconfirmed);
+    // It goes back from a second change while the link is down: the link's return does not wait for the operator.
+    let again = careful.replace("[10.3.0.0/24]", "[10.3.0.0/24, 10.4.0.0/24]");
+    let id = cluster.put(1, &again);
+    let second = cluster.answer(id).change;
+    cluster.until(3_000, "a has it", |cluster| {
+        cluster.agents["a"].held.as_ref().is_some_and(|held| held.unconfirmed)
+    });
+    cluster.go_back("a");
+    cluster.until(3_000, "halted", |cluster| cluster.state_of(second) == "halted");
+    cluster.carrier("b", "eth2", true);
+    cluster.carrier("c", "eth1", true);
+    cluster.until(20_000, "the link is used again", |cluster| cluster.state_of(second + 1) == "done");
     // The operator mends what cut it off and applies the same again: every host gets there.
     cluster.agents.get_mut("a").unwrap().temper = Temper::Willing;
-    apply(&mut cluster, 1, &careful);
+    apply(&mut cluster, 1, &again);
 }
 
 #[test]
