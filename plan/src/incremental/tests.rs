@@ -4,7 +4,7 @@ use super::*;
 use crate::compile;
 use crate::tests::fixture::topology;
 use proptest::prelude::*;
-use topology::External;
+use topology::{Controller, External, Liveness};
 
 const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 
@@ -75,6 +75,24 @@ fn happen(topology: &mut Topology, facts: &mut Facts, (what, at, much): Event) {
         13 => add_link(topology, node, (node + 1 + much as usize) % topology.nodes.len(), much),
         14 => remove_node(topology, node),
         15 => add_node(topology, &format!("{}{much}", NAMES[at % NAMES.len()]), node as u32 % 5),
+        16 => {
+            let place = NodeIndex(node as u32);
+            match topology.controllers.first_mut() {
+                Some(controller) if controller.node != place => controller.node = place,
+                Some(_) => topology.controllers.clear(),
+                None => topology.controllers.push(Controller {
+                    id: 1,
+                    node: place,
+                    address: "10.253.0.1".parse().unwrap(),
+                    interface: (much % 2 == 0).then(|| "ctl0".to_string()),
+                    line: 0,
+                }),
+            }
+        }
+        17 => {
+            let liveness = Liveness { interval_ms: 50 + much, multiplier: 3 };
+            topology.links[link].liveness = Some(liveness).filter(|_| much > 2);
+        }
         // One that takes the place of another, with links of its own.
         _ => {
             let ends = topology.links[link].ends.clone();
@@ -111,8 +129,11 @@ fn add_link(topology: &mut Topology, a: usize, b: usize, cost: u32) {
 fn renumber(topology: &mut Topology, place: impl Fn(u32) -> Option<u32>) {
     topology.links.retain(|link| link.ends.iter().all(|end| place(end.node.0).is_some()));
     topology.external.retain(|external| place(external.node.0).is_some());
+    topology.controllers.retain(|controller| place(controller.node.0).is_some());
     let ends = topology.links.iter_mut().flat_map(|link| &mut link.ends).map(|end| &mut end.node);
-    for node in ends.chain(topology.external.iter_mut().map(|external| &mut external.node)) {
+    let uplinks = topology.external.iter_mut().map(|external| &mut external.node);
+    let controllers = topology.controllers.iter_mut().map(|controller| &mut controller.node);
+    for node in ends.chain(uplinks).chain(controllers) {
         *node = NodeIndex(place(node.0).unwrap());
     }
 }
@@ -141,7 +162,7 @@ proptest! {
     #[test]
     fn a_walk_of_events_ends_where_a_compilation_from_nothing_does(
         mut topology in networks(),
-        events in prop::collection::vec((0..17_u8, any::<usize>(), 0..9_u32), 1..12),
+        events in prop::collection::vec((0..19_u8, any::<usize>(), 0..9_u32), 1..12),
     ) {
         let mut facts = Facts::default();
         let mut state = Incremental::new(topology.clone(), facts.clone(), Cores::One);
