@@ -93,6 +93,9 @@ struct RunArguments {
     /// End the agent that runs in this network namespace or with this state folder, and take its place.
     #[arg(long)]
     take_over: bool,
+    /// Control socket of `ballast-liveness` on this host. Without it silent failures of links are not found.
+    #[arg(long, value_name = "PATH")]
+    liveness_socket: Option<PathBuf>,
     /// Form of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -244,6 +247,7 @@ fn run(arguments: &RunArguments) -> Result<()> {
         store,
         manager,
         socket: arguments.socket.clone(),
+        liveness: arguments.liveness_socket.clone(),
         controllers: arguments.controllers.clone(),
         tls,
     };

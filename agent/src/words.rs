@@ -73,6 +73,7 @@ fn status(status: &Value) -> String {
         "objects      {} installed, {} pending, {} refused",
         objects["installed"], objects["pending"], objects["refused"]
     ));
+    lines.push(format!("liveness     {}", neighbours(&status["liveness"])));
     let (age, writes) = (word(status, "applied_age_ms"), word(status, "writes_total"));
     lines.push(format!("last look    {age} ms ago, {writes} writes since the agent started"));
     if status["ledger"]["error"].is_string() {
@@ -88,6 +89,35 @@ fn status(status: &Value) -> String {
     let warned = status["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty());
     lines.extend(warned.then(|| warnings(status)));
     lines.join("\n")
+}
+
+/// Neighbours for a person: how many are alive, which are dead, which are not known.
+fn neighbours(liveness: &Value) -> String {
+    if liveness["process"] == "not used" {
+        return "not used: the agent was started without --liveness-socket".to_string();
+    }
+    let known = liveness["neighbours"].as_object();
+    let with = |alive: bool| known.into_iter().flatten().filter(move |(_, is)| **is == alive);
+    let names = |names: Vec<String>| {
+        if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+    };
+    let dead: Vec<String> = with(false).map(|(interface, _)| interface.clone()).collect();
+    if liveness["process"] == "silent" {
+        let why = word(liveness, "why");
+        return format!(
+            "ballast-liveness does not answer ({why}); {} known to be dead{}",
+            dead.len(),
+            names(dead)
+        );
+    }
+    let sessions = liveness["sessions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let unknown = sessions
+        .iter()
+        .filter(|session| session["alive"].is_null())
+        .map(|session| word(session, "interface"));
+    let unknown: Vec<String> = unknown.filter(|name| !dead.contains(name)).collect();
+    let alive = with(true).count();
+    format!("{alive} alive, {} dead{}, {} unknown{}", dead.len(), names(dead), unknown.len(), names(unknown))
 }
 
 /// Warnings for a person: what it is, what it does, what to change.

@@ -415,9 +415,9 @@ pub(crate) enum LabVerb {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
-    /// `kill -9` of a controller (`c1`) or of a host's agent.
+    /// `kill -9` of a controller (`c1`), of a host's agent, or of its liveness process.
     Kill {
-        /// `c1`, or a host.
+        /// `c1`, a host, or `HOST@liveness`.
         id: String,
     },
     /// Start what was killed.

@@ -7,7 +7,7 @@ use crate::offline::short;
 use crate::output::{json, print};
 use crate::table::table;
 use std::process::ExitCode;
-use wire::rest::{Change, Changes, Hosts, Links, Status};
+use wire::rest::{Change, Changes, Host, Hosts, Links, Status};
 
 /// `ballast status`.
 pub(crate) fn status(format: Format, server: &Server) -> Done {
@@ -82,10 +82,12 @@ pub(crate) fn hosts(format: Format, server: &Server) -> Done {
                 dash(&host.assigned_generation),
                 host.digest.as_deref().map_or("-".to_string(), short),
                 kernel,
+                neighbours(host),
             ]
         })
         .collect();
-    let mut text = table(&["HOST", "CONNECTED", "RUNS", "ASSIGNED", "PROGRAM", "KERNEL"], &rows);
+    let mut text =
+        table(&["HOST", "CONNECTED", "RUNS", "ASSIGNED", "PROGRAM", "KERNEL", "NEIGHBOURS"], &rows);
     for host in &hosts.hosts {
         for alarm in &host.alarms {
             text.push_str(&format!("\nALARM {}: {alarm}", host.name));
@@ -93,6 +95,16 @@ pub(crate) fn hosts(format: Format, server: &Server) -> Done {
     }
     print(&text);
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many of a host's neighbours are alive and dead, as liveness says there.
+fn neighbours(host: &Host) -> String {
+    let count = |alive| host.links.iter().filter(|link| link.neighbour == Some(alive)).count();
+    match (count(true), count(false)) {
+        (0, 0) => "-".to_string(),
+        (alive, 0) => format!("{alive} alive"),
+        (alive, dead) => format!("{alive} alive, {dead} DEAD"),
+    }
 }
 
 /// `ballast links`.

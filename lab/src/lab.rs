@@ -15,6 +15,8 @@ use topology::{Management, Node, Topology};
 
 const PORT_PEERS: u16 = 7_001;
 const PORT_AGENTS: u16 = 7_002;
+/// What stands behind a host's name where its liveness process is meant, and not its agent.
+const LIVENESS_SUFFIX: &str = "@liveness";
 
 /// The programs that a lab runs.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct Binaries {
     pub controller: PathBuf,
     /// `ballast-agent`.
     pub agent: PathBuf,
+    /// `ballast-liveness`.
+    pub liveness: PathBuf,
 }
 
 impl Binaries {
@@ -35,7 +39,11 @@ impl Binaries {
             ensure!(path.exists(), "{} is not there: scripts/lab builds it", path.display());
             Ok(path)
         };
-        Ok(Binaries { controller: find("ballast-controller")?, agent: find("ballast-agent")? })
+        Ok(Binaries {
+            controller: find("ballast-controller")?,
+            agent: find("ballast-agent")?,
+            liveness: find("ballast-liveness")?,
+        })
     }
 }
 
@@ -138,6 +146,7 @@ impl Lab {
             self.provision(topology, &self.host_names(), binaries)?;
         }
         for host in self.host_names() {
+            self.start_liveness(&host, binaries)?;
             self.start_agent(&host, binaries)?;
         }
         self.save()
@@ -213,7 +222,12 @@ impl Lab {
         self.folder.join("sockets").join(format!("{host}.sock"))
     }
 
-    /// The log of a controller (`c1`) or agent.
+    /// A host's liveness process's control socket.
+    pub fn liveness_socket(&self, host: &str) -> PathBuf {
+        self.folder.join("sockets").join(format!("{host}{LIVENESS_SUFFIX}.sock"))
+    }
+
+    /// The log of a controller (`c1`), of an agent or of a liveness process (`HOST@liveness`).
     pub fn log(&self, id: &str) -> PathBuf {
         self.folder.join("logs").join(format!("{id}.log"))
     }
@@ -239,7 +253,8 @@ impl Lab {
 
     fn processes(&self) -> Vec<Process> {
         let controllers = self.record.controllers.iter().filter_map(|controller| controller.process);
-        controllers.chain(self.record.hosts.iter().filter_map(|host| host.agent)).collect()
+        let hosts = self.record.hosts.iter().flat_map(|host| [host.agent, host.liveness]);
+        controllers.chain(hosts.flatten()).collect()
     }
 
     // ---- making
@@ -300,6 +315,7 @@ impl Lab {
             own,
             number,
             agent: None,
+            liveness: None,
         });
         Ok(())
     }
@@ -416,6 +432,19 @@ impl Lab {
         self.folder.join("operator.key.pub")
     }
 
+    /// Starts a host's liveness process: beside the agent, and not with it.
+    fn start_liveness(&mut self, host: &str, binaries: &Binaries) -> Result<()> {
+        let mut arguments = vec!["run".to_string()];
+        arguments.extend(words(&[("--socket", self.liveness_socket(host).display().to_string())]));
+        let log = self.log(&format!("{host}{LIVENESS_SUFFIX}"));
+        self.record.host(host)?;
+        for slot in self.record.hosts.iter_mut().filter(|slot| slot.name == host) {
+            ensure!(!slot.liveness.is_some_and(Process::alive), "ballast-liveness of {host} runs already");
+            slot.liveness = Some(process::start(&slot.netns, &binaries.liveness, &arguments, &log, None)?);
+        }
+        Ok(())
+    }
+
     /// Starts a host's agent.
     pub fn start_agent(&mut self, host: &str, binaries: &Binaries) -> Result<()> {
         let certificates = self.files(host);
@@ -435,6 +464,7 @@ impl Lab {
             ("--operator-key-pub", self.operator_public_key_file().display().to_string()),
             ("--state", self.folder.join("state").join(host).display().to_string()),
             ("--socket", self.socket(host).display().to_string()),
+            ("--liveness-socket", self.liveness_socket(host).display().to_string()),
         ]));
         let log = self.log(host);
         self.record.host(host)?;
@@ -485,7 +515,7 @@ impl Lab {
         Ok(link.id)
     }
 
-    /// `kill -9` of a controller (`c1`) or of a host's agent.
+    /// `kill -9` of a controller (`c1`), of a host's agent, or of its liveness process (`HOST@liveness`).
     pub fn kill(&mut self, id: &str) -> Result<()> {
         process::kill_now(&self.process(id)?.into_iter().collect::<Vec<_>>())
     }
@@ -494,7 +524,10 @@ impl Lab {
     pub fn start(&mut self, id: &str, binaries: &Binaries) -> Result<()> {
         match self.controller_id(id) {
             Some(number) => self.start_controller(number, binaries)?,
-            None => self.start_agent(id, binaries)?,
+            None => match id.strip_suffix(LIVENESS_SUFFIX) {
+                Some(host) => self.start_liveness(host, binaries)?,
+                None => self.start_agent(id, binaries)?,
+            },
         }
         self.save()
     }
@@ -513,14 +546,17 @@ impl Lab {
                 .iter()
                 .find(|controller| controller.id == number)
                 .and_then(|c| c.process)),
-            None => Ok(self.record.host(id)?.agent),
+            None => Ok(match id.strip_suffix(LIVENESS_SUFFIX) {
+                Some(host) => self.record.host(host)?.liveness,
+                None => self.record.host(id)?.agent,
+            }),
         }
     }
 
     /// Reboots a host: everything in its kernel is gone, its disk stays, its agent starts again.
     pub fn reboot(&mut self, host: &str, binaries: &Binaries) -> Result<()> {
         let slot = self.record.host(host)?.clone();
-        process::kill_now(&slot.agent.into_iter().collect::<Vec<_>>())?;
+        process::kill_now(&[slot.agent, slot.liveness].into_iter().flatten().collect::<Vec<_>>())?;
         // The runtime folder is empty after a reboot: nothing says that an agent ran before.
         let _ = std::fs::remove_file(self.socket(host).with_extension("up"));
         let mut interfaces = self.interfaces(host);
@@ -557,6 +593,7 @@ impl Lab {
         lines.extend(interfaces.iter().map(|interface| format!("link set {interface} up")));
         lines.extend(last_hops);
         ip::batch(Some(&slot.netns), &lines)?;
+        self.start_liveness(host, binaries)?;
         self.start_agent(host, binaries)?;
         self.save()
     }
@@ -584,7 +621,8 @@ impl Lab {
             .filter(|host| topology.node_index(&host.name).is_none())
             .cloned()
             .collect();
-        process::end(&gone.iter().filter_map(|host| host.agent).collect::<Vec<_>>())?;
+        let ending = gone.iter().flat_map(|host| [host.agent, host.liveness]);
+        process::end(&ending.flatten().collect::<Vec<_>>())?;
         ip::remove(&gone.iter().map(|host| host.netns.clone()).collect::<Vec<_>>())?;
         self.record.hosts.retain(|host| topology.node_index(&host.name).is_some());
         let fresh: Vec<&Node> = topology
@@ -604,6 +642,7 @@ impl Lab {
             self.provision(topology, &names, binaries)?;
         }
         for node in fresh {
+            self.start_liveness(&node.name, binaries)?;
             self.start_agent(&node.name, binaries)?;
         }
         self.record.name = topology.name.clone();

@@ -49,6 +49,9 @@ pub struct HostRecord {
     pub number: u32,
     /// Its agent, when it was started.
     pub agent: Option<Process>,
+    /// Its liveness process, when it was started.
+    #[serde(default)]
+    pub liveness: Option<Process>,
 }
 
 /// A controller.

@@ -92,6 +92,8 @@ pub struct LinkState {
     pub rx_packets: u64,
     /// Packets sent.
     pub tx_packets: u64,
+    /// Whether the other end is alive, as liveness (BFD) says; `None`: not known.
+    pub neighbour: Option<bool>,
 }
 
 /// Objects of the program in force, by state.
@@ -394,13 +396,24 @@ fn read_held(held: proto::Held) -> Result<Held, DecodeError> {
 }
 
 fn link(link: &LinkState) -> proto::LinkState {
-    let LinkState { interface, carrier, rx_packets, tx_packets } = link.clone();
-    proto::LinkState { interface, carrier, rx_packets, tx_packets }
+    let LinkState { interface, carrier, rx_packets, tx_packets, neighbour } = link.clone();
+    let neighbour = match neighbour {
+        None => proto::Alive::Unknown,
+        Some(true) => proto::Alive::Yes,
+        Some(false) => proto::Alive::No,
+    };
+    proto::LinkState { interface, carrier, rx_packets, tx_packets, neighbour: neighbour.into() }
 }
 
 fn read_link(link: proto::LinkState) -> LinkState {
-    let proto::LinkState { interface, carrier, rx_packets, tx_packets } = link;
-    LinkState { interface, carrier, rx_packets, tx_packets }
+    // What a later version says otherwise is not known here.
+    let neighbour = match link.neighbour() {
+        proto::Alive::Unknown => None,
+        proto::Alive::Yes => Some(true),
+        proto::Alive::No => Some(false),
+    };
+    let proto::LinkState { interface, carrier, rx_packets, tx_packets, .. } = link;
+    LinkState { interface, carrier, rx_packets, tx_packets, neighbour }
 }
 
 fn write_ack(ack: &Ack) -> proto::Ack {

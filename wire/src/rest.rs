@@ -386,6 +386,9 @@ pub struct HostLink {
     pub link: String,
     /// Up with carrier, as its agent says; `None`: not heard.
     pub carrier: Option<bool>,
+    /// Whether the other end is alive, as liveness (BFD) says there; `None`: not known.
+    #[serde(default)]
+    pub neighbour: Option<bool>,
 }
 
 /// `ballast.links/v1`.

@@ -3,6 +3,7 @@
 use crate::core::hold::Act;
 use crate::core::kernel::{Actual, Link, Op, OpResults};
 use crate::core::mirror::Noticed;
+use crate::core::neighbours::Process;
 use crate::core::wanted::Wanted;
 use crate::core::way::Way;
 use ipnetwork::IpNetwork;
@@ -46,6 +47,8 @@ pub enum Event {
     /// Interfaces whose liveness session was up at some time, and whether their neighbour is alive now. Dead means that the
     /// session timed out, or that the neighbour signalled it down: an interface that is not named here is unknown, never dead.
     Liveness(BTreeMap<String, bool>),
+    /// The liveness process said something, or does not answer.
+    LivenessSays(Process),
     /// The kernel said that other objects changed, or that notifications were lost: look again.
     KernelChanged,
     /// The kernel was asked for its ways.
@@ -141,6 +144,9 @@ pub enum Effect {
         /// Addresses.
         addresses: Vec<IpAddr>,
     },
+    /// Tell the liveness process what is wanted of it, now and whenever it is there again. Answered by
+    /// [`Event::LivenessSays`].
+    Watch(Box<liveness::core::control::Wanted>),
     /// Look for a controller from now on. Never before the kernel was reconciled with the ledger.
     Connect,
     /// Send to the controller; lost when there is no session.

@@ -3,6 +3,7 @@
 
 use crate::core::event::{LocalAnswer, Millis};
 use crate::core::hold::Act;
+use crate::core::neighbours;
 use crate::core::report;
 use crate::core::session::Agent;
 use plan::Objects;
@@ -60,6 +61,7 @@ pub(crate) fn status(agent: &Agent, now: Millis) -> LocalAnswer {
             "degraded": agent.health.degraded(now),
             "warnings": agent.config.warnings,
             "links": links,
+            "liveness": neighbours::status(&agent.neighbours),
         })
         .to_string(),
     )

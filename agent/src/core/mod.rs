@@ -20,6 +20,7 @@ pub mod ledger;
 mod local;
 mod memory;
 pub mod mirror;
+pub mod neighbours;
 pub mod ownership;
 pub mod provision;
 mod questions;

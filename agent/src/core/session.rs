@@ -19,6 +19,7 @@ use crate::core::ledger::{self, Fence};
 use crate::core::local;
 use crate::core::memory::{Memory, Purpose};
 use crate::core::mirror::{Change, Mirror, Noticed};
+use crate::core::neighbours::Neighbours;
 use crate::core::questions::Questions;
 use crate::core::repair::Overlay;
 use crate::core::states::Refusals;
@@ -85,6 +86,8 @@ pub struct Agent {
     pub(crate) started: bool,
     pub(crate) connected: bool,
     pub(crate) controller: Option<u64>,
+    /// What liveness says of the neighbours.
+    pub(crate) neighbours: Neighbours,
     pub(crate) writes_total: u64,
     /// The clock in microseconds, where the shell tells it.
     pub(crate) micros: u64,
@@ -137,6 +140,7 @@ impl Agent {
             started: false,
             connected: false,
             controller: None,
+            neighbours: Neighbours::default(),
             writes_total: 0,
             micros: 0,
             beat_at: Millis(0),
@@ -180,6 +184,11 @@ impl Agent {
             Event::LookedUp { ask, ways } => self.looked_up(now, ask, ways, out),
             Event::LinksChanged(links) => self.links_changed(now, links, out),
             Event::Liveness(alive) => self.liveness(now, &alive, out),
+            Event::LivenessSays(process) => {
+                if let Some(news) = self.process_says(process, out) {
+                    return self.handle(now, news, out);
+                }
+            }
             Event::KernelChanged => self.looks.all(Millis(now.0 + self.config.audit_ms_min)),
             Event::KernelSaid(noticed) => self.kernel_said(now, noticed),
             Event::Connected => {
@@ -205,6 +214,7 @@ impl Agent {
         if self.timer.is_none() {
             self.timer = work::next_due(self, now);
         }
+        self.watch_neighbours(out);
     }
 
     /// What is in force, for controllers.
@@ -298,12 +308,13 @@ impl Agent {
         now.0.saturating_sub(self.last_right.unwrap_or(Millis(0)).0)
     }
 
-    fn link_states(&self) -> Vec<LinkState> {
+    pub(crate) fn link_states(&self) -> Vec<LinkState> {
         let state = |(interface, link): (&String, &Link)| LinkState {
             interface: interface.clone(),
             carrier: link.carrier,
             rx_packets: link.rx_packets,
             tx_packets: link.tx_packets,
+            neighbour: self.neighbours.alive.get(interface).copied(),
         };
         self.links.iter().filter(|(interface, _)| interface.as_str() != "lo").map(state).collect()
     }

@@ -3,6 +3,7 @@
 pub mod conn;
 pub mod kernel;
 pub mod links;
+pub mod liveness;
 pub mod local;
 pub mod lock;
 pub mod lookup;

@@ -13,13 +13,14 @@ use crate::io::notify::Manager;
 use crate::io::store::Store;
 use crate::io::thread::{self, Ask, Progress};
 use anyhow::{Context, Result, anyhow};
+use liveness::core::control::Wanted;
 use rustls::ClientConfig;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 /// Events on their way to the core; whoever brings more waits.
@@ -53,6 +54,8 @@ pub struct Settings {
     pub manager: Manager,
     /// Local socket.
     pub socket: PathBuf,
+    /// The liveness process's socket; none: without liveness.
+    pub liveness: Option<PathBuf>,
     /// `HOST:PORT` of each controller.
     pub controllers: Vec<String>,
     /// Credentials.
@@ -61,7 +64,7 @@ pub struct Settings {
 
 /// Runs until a signal ends it. Nothing in the kernel is changed by the end.
 pub async fn run(settings: Settings) -> Result<()> {
-    let Settings { config, lock, store, manager, socket, controllers, tls } = settings;
+    let Settings { config, lock, store, manager, socket, liveness, controllers, tls } = settings;
     let lock = Arc::new(lock);
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let (asks, asked) = blocking::sync_channel(ASKS_MAX);
@@ -102,6 +105,10 @@ pub async fn run(settings: Settings) -> Result<()> {
     let (changes, mut changed) = mpsc::channel(CHANGES_MAX);
     let began = Instant::now();
     let mut watch = tokio::spawn(links::watch(vec![own_port, repairs_port], began, changes));
+    let (neighbours, wanted) = watch::channel(None);
+    if let Some(path) = liveness {
+        tokio::spawn(crate::io::liveness::run(path, wanted, events.clone()));
+    }
     let ledger = store.load().map(Box::new);
     let mut shell = Shell {
         agent: Agent::new(config.clone()),
@@ -117,6 +124,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         waiting: people(&socket, events.clone())?,
         outgoing: None,
         lookups: lookups(events.clone())?,
+        neighbours,
         marker: Marker::beside(&socket),
         connect: Some((config.host.clone(), controllers, tls, events.clone())),
     };
@@ -170,6 +178,7 @@ struct Shell {
     waiting: Waiting,
     outgoing: Option<mpsc::Sender<wire::agent::ToController>>,
     lookups: blocking::SyncSender<lookup::Question>,
+    neighbours: watch::Sender<Option<Wanted>>,
     marker: Marker,
     connect: Option<Connection>,
 }
@@ -263,6 +272,10 @@ impl Shell {
                     self.outgoing = Some(sender);
                     tokio::spawn(conn::run(host, controllers, tls, receiver, events));
                 }
+                Ok(())
+            }
+            Effect::Watch(wanted) => {
+                self.neighbours.send_replace(Some(*wanted));
                 Ok(())
             }
             Effect::Send(message) => {

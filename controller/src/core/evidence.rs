@@ -13,8 +13,12 @@ pub(crate) const STALE_BEATS: u32 = 10;
 /// One end's reports.
 #[derive(Clone, Debug, Default)]
 struct End {
-    /// Last word; `None`: the host never spoke of this interface.
+    /// Last word: carrier, and no silent neighbour; `None`: the host never spoke of this interface.
     carrier: Option<bool>,
+    /// It has carrier, and liveness says that the neighbour is dead.
+    neighbour_dead: bool,
+    /// Liveness says that the neighbour is alive.
+    neighbour_alive: bool,
     /// When this word was first heard in a row.
     since: Millis,
     /// A beat was heard while the other end reported no carrier.
@@ -47,6 +51,8 @@ pub(crate) enum Why {
     BothEnds,
     /// This end reports no carrier, the other one has carrier and received nothing since.
     NothingReceived(usize),
+    /// This end reports no carrier, the other one hears its liveness packets.
+    Hears(usize),
     /// This end reports no carrier, the other one has carrier and goes on receiving.
     Receiving(usize),
     /// This end reports no carrier, and it is too early to tell what the other one receives.
@@ -64,11 +70,21 @@ pub(crate) struct LinkEvidence {
 }
 
 impl LinkEvidence {
-    /// One end's report. `beat`: it came with the beat, so that its counter can be compared with the last
+    /// One end's report. A neighbour that liveness found dead (`Some(false)`) counts as a lost carrier. `beat`: it came with the beat, so that its counter can be compared with the last
     /// beat's; a report that is sent at once says nothing about time.
-    pub(crate) fn report(&mut self, end: usize, carrier: bool, rx_packets: u64, beat: bool, now: Millis) {
+    pub(crate) fn report(
+        &mut self,
+        end: usize,
+        (carrier, neighbour): (bool, Option<bool>),
+        rx_packets: u64,
+        beat: bool,
+        now: Millis,
+    ) {
         let other_down = self.ends[1 - end].carrier == Some(false);
         let own = &mut self.ends[end];
+        own.neighbour_dead = carrier && neighbour == Some(false);
+        own.neighbour_alive = carrier && neighbour == Some(true);
+        let carrier = carrier && !own.neighbour_dead;
         if own.carrier != Some(carrier) {
             own.carrier = Some(carrier);
             own.since = now;
@@ -93,6 +109,11 @@ impl LinkEvidence {
             _ => own.still_beats = own.still_beats.saturating_add(1),
         }
         own.rx_packets = Some(rx_packets);
+    }
+
+    /// What an end that reports the link down says of it.
+    pub(crate) fn complaint(&self, end: usize) -> &'static str {
+        if self.ends[end].neighbour_dead { "a silent neighbour" } else { "no carrier" }
     }
 
     /// Whether an end reports no carrier.
@@ -124,6 +145,9 @@ impl LinkEvidence {
                 Verdict::Held(Why::SilentButSeen(end))
             };
         }
+        if other.neighbour_alive {
+            return Verdict::Held(Why::Hears(end));
+        }
         if other.moved && other.still_beats <= STALE_BEATS {
             Verdict::Held(Why::Receiving(end))
         } else if other.still_beats >= STILL_BEATS {
@@ -147,16 +171,19 @@ impl End {
 mod tests {
     use super::*;
 
-    /// `"a- b1 b1"`: end, then `-` (no carrier), or the counter in a beat with carrier; `b!`: carrier, sent at once.
+    /// `"a- b1 b1"`: end, then `-` (no carrier), or the counter in a beat with carrier; sent at once: `!` carrier, `+` and `x`
+    /// carrier with a neighbour that is alive or dead.
     fn after(reports: &str) -> LinkEvidence {
         let mut evidence = LinkEvidence::default();
         for (at, report) in reports.split_whitespace().enumerate() {
             let end = usize::from(report.starts_with('b'));
             let now = Millis(at as u64 * 500);
             match &report[1..] {
-                "-" => evidence.report(end, false, 0, false, now),
-                "!" => evidence.report(end, true, 0, false, now),
-                rx => evidence.report(end, true, rx.parse().unwrap_or(0), true, now),
+                "-" => evidence.report(end, (false, None), 0, false, now),
+                "!" => evidence.report(end, (true, None), 0, false, now),
+                "+" => evidence.report(end, (true, Some(true)), 0, false, now),
+                "x" => evidence.report(end, (true, Some(false)), 0, false, now),
+                rx => evidence.report(end, (true, None), rx.parse().unwrap_or(0), true, now),
             }
         }
         evidence
@@ -164,7 +191,7 @@ mod tests {
 
     #[test]
     fn evidence_decides() {
-        let cases: [(&str, [bool; 2], bool, Verdict); 14] = [
+        let cases: [(&str, [bool; 2], bool, Verdict); 21] = [
             ("", [true, true], false, Verdict::Up),
             ("a1 b1", [true, true], false, Verdict::Carrier(Millis(500))),
             // Both ends: at once.
@@ -185,6 +212,15 @@ mod tests {
             ("a1 b1 a- b! b! b! b!", [true, true], false, Verdict::Held(Why::Waiting(0))),
             // Counters from before the report do not count.
             ("a1 b1 b2 b3 a- b4 b4 b4", [true, true], false, Verdict::Down(Why::NothingReceived(0))),
+            // Liveness at both ends: a silent cut is believed at once.
+            ("a+ b+", [true, true], false, Verdict::Carrier(Millis(500))),
+            ("a+ b+ ax bx", [true, true], false, Verdict::Down(Why::BothEnds)),
+            ("a+ b+ a- bx", [true, true], false, Verdict::Down(Why::BothEnds)),
+            // One end alone is not believed while the other one hears it; without liveness there, packets decide.
+            ("a+ b+ ax", [true, true], false, Verdict::Held(Why::Hears(0))),
+            ("a+ b+ a-", [true, true], false, Verdict::Held(Why::Hears(0))),
+            ("a+ b1 ax b4 b5 b5", [true, true], false, Verdict::Down(Why::NothingReceived(0))),
+            ("a+ b1 ax b4 b5 b6", [true, true], false, Verdict::Held(Why::Receiving(0))),
             // A silent far end needs its other neighbours.
             ("a1 b1 b-", [false, true], false, Verdict::Held(Why::SilentButSeen(1))),
             ("a1 b1 b-", [false, true], true, Verdict::Down(Why::SilentAndCutOff(1))),

@@ -250,7 +250,8 @@ impl Fleet {
                 if ends.hosts[end] == host
                     && let Some(link) = view.links.get(&ends.interfaces[end])
                 {
-                    evidence.report(end, link.carrier, link.rx_packets, beat, now);
+                    let said = (link.carrier, link.neighbour);
+                    evidence.report(end, said, link.rx_packets, beat, now);
                 }
             }
             if evidence.suspect() {
@@ -341,28 +342,34 @@ impl Fleet {
     pub(crate) fn words(&self, link: &str, why: Why) -> String {
         let Some(ends) = self.links.get(link) else { return String::new() };
         let name = |end: usize| &ends.hosts[end];
+        let says = |end: usize| {
+            let complaint = self.evidence.get(link).map_or("no carrier", |evidence| evidence.complaint(end));
+            format!("{} reports {complaint}", name(end))
+        };
         match why {
-            Why::BothEnds if name(0) == name(1) => format!("{} reports no carrier on its uplink", name(0)),
-            Why::BothEnds => format!("{} and {} report no carrier", name(0), name(1)),
+            Why::BothEnds if name(0) == name(1) => format!("{} on its uplink", says(0)),
+            Why::BothEnds
+                if self.evidence.get(link).is_none_or(|one| one.complaint(0) == one.complaint(1)) =>
+            {
+                format!("{} and {}", name(0), says(1).replacen("reports", "report", 1))
+            }
+            Why::BothEnds => format!("{}, {}", says(0), says(1)),
             Why::NothingReceived(end) => {
-                format!("{} reports no carrier, {} has received nothing since", name(end), name(1 - end))
+                format!("{}, {} has received nothing since", says(end), name(1 - end))
             }
-            Why::Receiving(end) => format!(
-                "{} reports no carrier, but {} has carrier and goes on receiving packets",
-                name(end),
-                name(1 - end)
-            ),
-            Why::Waiting(end) => {
-                format!("{} reports no carrier, waiting for what {} receives", name(end), name(1 - end))
+            Why::Hears(end) => {
+                format!("{}, but {} still hears its liveness packets", says(end), name(1 - end))
             }
-            Why::SilentAndCutOff(end) => format!(
-                "{} reports no carrier, {} is silent and no living neighbour has a link to it",
-                name(end),
-                name(1 - end)
-            ),
+            Why::Receiving(end) => {
+                format!("{}, but {} has carrier and goes on receiving packets", says(end), name(1 - end))
+            }
+            Why::Waiting(end) => format!("{}, waiting for what {} receives", says(end), name(1 - end)),
+            Why::SilentAndCutOff(end) => {
+                format!("{}, {} is silent and no living neighbour has a link to it", says(end), name(1 - end))
+            }
             Why::SilentButSeen(end) => format!(
-                "{} reports no carrier, {} is silent but another living neighbour still has carrier to it",
-                name(end),
+                "{}, {} is silent but another living neighbour still has carrier to it",
+                says(end),
                 name(1 - end)
             ),
         }

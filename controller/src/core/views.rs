@@ -122,6 +122,7 @@ impl Controller {
                 interface: end.interface.clone(),
                 link: link.id.clone(),
                 carrier: view.links.get(&end.interface).map(|state| state.carrier),
+                neighbour: view.links.get(&end.interface).and_then(|state| state.neighbour),
             })
             .collect();
         links.sort_unstable_by(|a, b| a.interface.cmp(&b.interface));
@@ -255,7 +256,7 @@ impl Controller {
             (true, Verdict::Up) => {
                 ("down", "held to be down; not both of its ends are heard with carrier".to_string())
             }
-            (false, Verdict::Held(why @ (Why::Receiving(_) | Why::SilentButSeen(_)))) => {
+            (false, Verdict::Held(why @ (Why::Hears(_) | Why::Receiving(_) | Why::SilentButSeen(_)))) => {
                 ("disagreement", format!("{}: nothing is changed", words(why)))
             }
             (false, Verdict::Held(why) | Verdict::Down(why)) => ("up", words(why)),

@@ -103,6 +103,8 @@ pub struct SessionReport {
     pub state: String,
     /// Up: true. Was up and then timed out or was signalled down: false. Else nothing is known of the neighbour.
     pub alive: Option<bool>,
+    /// One end took it down on purpose.
+    pub left: bool,
     /// Why the state changed last.
     pub diagnostic: String,
     /// The same of the other end.

@@ -25,9 +25,11 @@ pub struct Wishes {
 /// What may be concluded about the neighbour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
-    /// The session was never up, or one end took it down on purpose.
+    /// The session was never up.
     #[default]
     Unknown,
+    /// One end took it down on purpose: nothing is known of the neighbour any more.
+    Left,
     /// It is up.
     Alive,
     /// It was up, and then no packet came for the detection time, or the neighbour said that it hears nothing.
@@ -174,7 +176,7 @@ impl Session {
         let pace = self.transmit_us();
         let packets =
             if self.remote.discriminator == 0 { 0 } else { self.wishes.multiplier.max(FAREWELLS_MIN) };
-        self.enter(now, State::AdminDown, Diagnostic::ADMINISTRATIVELY_DOWN, Verdict::Unknown);
+        self.enter(now, State::AdminDown, Diagnostic::ADMINISTRATIVELY_DOWN, Verdict::Left);
         self.farewell = Some((packets, pace));
         self.send_at = now;
     }
@@ -242,9 +244,9 @@ impl Session {
         let signalled = Diagnostic::NEIGHBOUR_SIGNALLED_DOWN;
         match (self.state, remote) {
             (state, State::AdminDown) => {
-                self.verdict = Verdict::Unknown;
+                self.verdict = Verdict::Left;
                 if state != State::Down {
-                    self.enter(now, State::Down, signalled, Verdict::Unknown);
+                    self.enter(now, State::Down, signalled, Verdict::Left);
                 }
             }
             (State::Down, State::Down) => self.enter(now, State::Init, self.diagnostic, self.verdict),

@@ -51,24 +51,24 @@ fn in_state(state: State) -> Session {
 #[test]
 fn states_follow_the_neighbours_as_the_standard_draws_them() {
     use State::{AdminDown, Down, Init, Up};
-    use Verdict::{Alive, Dead, Unknown};
+    use Verdict::{Alive, Dead, Left, Unknown};
     let cases = [
-        (Down, AdminDown, Down, Unknown),
+        (Down, AdminDown, Down, Left),
         (Down, Down, Init, Unknown),
         (Down, Init, Up, Alive),
         (Down, Up, Down, Unknown),
-        (Init, AdminDown, Down, Unknown),
+        (Init, AdminDown, Down, Left),
         (Init, Down, Init, Unknown),
         (Init, Init, Up, Alive),
         (Init, Up, Up, Alive),
-        (Up, AdminDown, Down, Unknown),
+        (Up, AdminDown, Down, Left),
         (Up, Down, Down, Dead),
         (Up, Init, Up, Alive),
         (Up, Up, Up, Alive),
-        (AdminDown, AdminDown, AdminDown, Unknown),
-        (AdminDown, Down, AdminDown, Unknown),
-        (AdminDown, Init, AdminDown, Unknown),
-        (AdminDown, Up, AdminDown, Unknown),
+        (AdminDown, AdminDown, AdminDown, Left),
+        (AdminDown, Down, AdminDown, Left),
+        (AdminDown, Init, AdminDown, Left),
+        (AdminDown, Up, AdminDown, Left),
     ];
     for (from, heard, to, verdict) in cases {
         let mut session = in_state(from);
@@ -179,7 +179,7 @@ fn leaving_is_said_more_than_once_at_the_agreed_pace_and_is_no_failure() {
     assert!(said.iter().all(|(_, packet)| packet.state == State::AdminDown));
     assert!(said[2].0.0 < 150 * MS, "all within the neighbour's detection time: {:?}", said[2].0);
     neighbour.receive(said[1].0, &said[1].1);
-    assert_eq!((neighbour.state(), neighbour.verdict()), (State::Down, Verdict::Unknown));
+    assert_eq!((neighbour.state(), neighbour.verdict()), (State::Down, Verdict::Left));
 
     let mut lonely = in_state(State::Down);
     lonely.leave(Micros(10));

@@ -264,10 +264,11 @@ impl Sessions {
             remote: key.remote,
             state: entry.session.state().word().to_string(),
             alive: match entry.session.verdict() {
-                Verdict::Unknown => None,
+                Verdict::Unknown | Verdict::Left => None,
                 Verdict::Alive => Some(true),
                 Verdict::Dead => Some(false),
             },
+            left: entry.session.verdict() == Verdict::Left,
             diagnostic: entry.session.diagnostic().words().to_string(),
             remote_diagnostic: entry.session.remote_diagnostic().words().to_string(),
             transmit_us: entry.session.transmit_us(),

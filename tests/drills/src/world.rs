@@ -724,8 +724,8 @@ impl World {
                     self.heap.after(after, Happening::Connect { host: host.clone(), life });
                 }
                 AgentEffect::Send(message) => self.send_up(&host, &message),
-                // Its agents are told no addresses of controllers, and nobody asks them.
-                AgentEffect::AnswerLocal { .. } | AgentEffect::LookUp { .. } => {}
+                // Its agents are told no addresses of controllers, nobody asks them, and they run without liveness.
+                AgentEffect::AnswerLocal { .. } | AgentEffect::LookUp { .. } | AgentEffect::Watch(_) => {}
             }
         }
     }

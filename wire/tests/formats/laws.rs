@@ -244,13 +244,14 @@ fn held() -> impl Strategy<Value = Held> {
 }
 
 fn links() -> impl Strategy<Value = Vec<LinkState>> {
-    let link = (text(), any::<bool>(), any::<u64>(), any::<u64>());
+    let link = (text(), any::<bool>(), any::<u64>(), any::<u64>(), any::<Option<bool>>());
     vec(
-        link.prop_map(|(interface, carrier, rx_packets, tx_packets)| LinkState {
+        link.prop_map(|(interface, carrier, rx_packets, tx_packets, neighbour)| LinkState {
             interface,
             carrier,
             rx_packets,
             tx_packets,
+            neighbour,
         }),
         0..3,
     )

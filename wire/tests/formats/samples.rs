@@ -78,8 +78,15 @@ fn links() -> Vec<LinkState> {
             carrier: true,
             rx_packets: 1_000_000,
             tx_packets: 999_999,
+            neighbour: None,
         },
-        LinkState { interface: "eth2".to_string(), carrier: false, rx_packets: 0, tx_packets: 7 },
+        LinkState {
+            interface: "eth2".to_string(),
+            carrier: false,
+            rx_packets: 0,
+            tx_packets: 7,
+            neighbour: None,
+        },
     ]
 }
 

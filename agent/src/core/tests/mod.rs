@@ -199,6 +199,8 @@ impl Host {
                 let way = |address| (address, self.ways.get(&address).cloned().unwrap_or(Way::None));
                 Event::LookedUp { ask, ways: addresses.into_iter().map(way).collect() }
             }
+            // What is wanted of liveness is asked for after every program.
+            Effect::Watch(_) => return,
             Effect::Connect => return self.told.push("connect".to_string()),
             Effect::Send(ToController::Ack(ack)) => {
                 let outcome = format!("{:?}", ack.outcome);

@@ -347,7 +347,13 @@ impl Cluster {
                 for end in &link.ends {
                     if topology.node(end.node).name == node.name {
                         let interface = end.interface.clone();
-                        let state = LinkState { interface, carrier: true, rx_packets: 1, tx_packets: 1 };
+                        let state = LinkState {
+                            interface,
+                            carrier: true,
+                            rx_packets: 1,
+                            tx_packets: 1,
+                            neighbour: None,
+                        };
                         links.insert(end.interface.clone(), state);
                     }
                 }
@@ -355,7 +361,8 @@ impl Cluster {
             let uplinks =
                 topology.external.iter().filter(|external| topology.node(external.node).name == node.name);
             for interface in uplinks.map(|external| external.interface.clone()) {
-                let state = LinkState { interface, carrier: true, rx_packets: 1, tx_packets: 1 };
+                let state =
+                    LinkState { interface, carrier: true, rx_packets: 1, tx_packets: 1, neighbour: None };
                 links.insert(state.interface.clone(), state);
             }
             let agent = Agent {
