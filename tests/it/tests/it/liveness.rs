@@ -1,7 +1,9 @@
 //! `ballast-liveness` against itself and against FRR's bfdd, over real cables.
 
+use it::bed::{Bed, sample};
 use it::may_make_namespaces;
 use it::pair::{Pair, Watcher, session};
+use lab::Lab;
 use liveness::core::control::Report;
 use nix::sys::signal::Signal;
 use nix::unistd::{Group, User};
@@ -262,4 +264,109 @@ fn what_carries_authentication_is_dropped(pair: &Pair, ours: &mut Watcher) {
         ours.ask().unwrap();
     }
     assert!(all_up(&ours.report), "{:?}", ours.report);
+}
+
+/// The liveness process of a host of a lab.
+fn of_host(bed: &Bed, host: &str) -> Watcher {
+    let lab = Lab::find(Some(bed.run_id())).unwrap();
+    let mut watcher = Watcher::connect(&lab.liveness_socket(host)).unwrap();
+    watcher.ask().unwrap();
+    watcher
+}
+
+/// Waits until every session of the hosts is up; gives how often neighbours were found dead.
+fn failures_once_up(bed: &Bed, hosts: &[&str]) -> u64 {
+    let deadline = Instant::now() + Duration::from_secs(8);
+    let mut failures = 0;
+    for host in hosts {
+        let mut watcher = of_host(bed, host);
+        while !all_up(&watcher.report) {
+            assert!(Instant::now() < deadline, "{host}: {:?}", watcher.report);
+            std::thread::sleep(Duration::from_millis(20));
+            watcher.ask().unwrap();
+        }
+        failures += watcher.report.sessions.iter().map(|session| session.failures).sum::<u64>();
+    }
+    failures
+}
+
+#[test]
+fn a_silent_cut_is_routed_around_and_an_agents_restart_is_no_departure() {
+    if !may_make_namespaces("a_silent_cut_is_routed_around_and_an_agents_restart_is_no_departure") {
+        return;
+    }
+    let topology = sample("abilene.yaml").unwrap().replace(
+        "link: { capacity: 10G,",
+        "link: { liveness: { interval: 50ms, multiplier: 3 }, capacity: 10G,",
+    );
+    let bed = Bed::up(&topology).unwrap();
+    let neighbours = ["denver", "houston", "indianapolis"];
+    assert_eq!(failures_once_up(&bed, &neighbours), 0);
+
+    // The agent dies and comes again: nobody's session goes down, and it learns the states again.
+    bed.lab(&["kill", "kansas"]).unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    bed.lab(&["start", "kansas"]).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(8);
+    loop {
+        let hosts = bed.json(&["hosts"]).unwrap();
+        let links = hosts["hosts"].as_array().unwrap().iter().find(|host| host["name"] == "kansas").unwrap();
+        let links = links["links"].as_array().unwrap();
+        if links.len() == 3 && links.iter().all(|link| link["neighbour"] == true) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{hosts}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(failures_once_up(&bed, &neighbours), 0, "an agent's restart is no departure");
+
+    // A silent cut: noticed within the detection time, then routed around.
+    let mut denver = of_host(&bed, "denver");
+    let wanted = liveness::core::control::Wanted {
+        sessions: denver.report.sessions.iter().map(wanted_again).collect(),
+        targets: Vec::new(),
+    };
+    denver.want(&wanted.sessions).unwrap();
+    let before = Instant::now();
+    bed.lab(&["cut", "denver:eth1--kansas:eth2", "--silent"]).unwrap();
+    let cut = Instant::now();
+    denver
+        .until("the cut is noticed", |report| report.sessions.iter().any(|one| one.alive == Some(false)))
+        .unwrap();
+    println!("noticed {:?} to {:?} after a silent cut, 3 x 50 ms", cut.elapsed(), before.elapsed());
+    assert!(cut.elapsed() < Duration::from_millis(150) + SLACK, "{:?}", cut.elapsed());
+    until_link(&bed, "denver:eth1--kansas:eth2", "down");
+    bed.lab(&["mend", "denver:eth1--kansas:eth2"]).unwrap();
+    until_link(&bed, "denver:eth1--kansas:eth2", "up");
+
+    // The control: when the process itself dies, its neighbours notice.
+    bed.lab(&["kill", "kansas@liveness"]).unwrap();
+    denver
+        .until("that is a departure", |report| report.sessions.iter().any(|one| one.failures == 2))
+        .unwrap();
+}
+
+fn wanted_again(session: &liveness::core::control::SessionReport) -> liveness::core::control::WantedSession {
+    liveness::core::control::WantedSession {
+        interface: session.interface.clone(),
+        local: session.local,
+        remote: session.remote,
+        interval_ms: 50,
+        multiplier: 3,
+        passive: false,
+    }
+}
+
+fn until_link(bed: &Bed, link: &str, state: &str) {
+    let deadline = Instant::now() + Duration::from_secs(8);
+    loop {
+        let links = bed.json(&["links"]).unwrap();
+        let found = links["links"].as_array().unwrap().iter().find(|one| one["id"] == link).unwrap();
+        if found["state"] == state {
+            println!("{found}");
+            return;
+        }
+        assert!(Instant::now() < deadline, "{found}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
