@@ -365,7 +365,14 @@ impl Work<'_> {
                 format!("its source address {source} is not on this host")
             });
         }
-        if self.out.ops.len() <= OPS_MAX || right {
+        if self.out.ops.len() > OPS_MAX && !right {
+            return;
+        }
+        // The kernel takes a route without an MTU for the same as one with it, says yes, and changes nothing.
+        if found.is_some_and(|found| has_mtu(found.value.as_ref())) && !has_mtu(Some(&value)) {
+            self.out.ops.push(Op::DelRoute { key });
+            self.out.ops.push(Op::PutRoute { replace: false, key, value });
+        } else {
             self.settle(right, || Op::PutRoute { replace: found.is_some(), key, value });
         }
     }
@@ -417,6 +424,10 @@ impl Work<'_> {
         }
         self.removals_of_tunnels();
     }
+}
+
+fn has_mtu(value: Option<&RouteValue>) -> bool {
+    matches!(value, Some(RouteValue::Via { mtu_bytes: Some(_), .. }))
 }
 
 fn source(value: &RouteValue) -> Option<IpAddr> {

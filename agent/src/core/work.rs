@@ -216,13 +216,18 @@ impl Agent {
         }
         let ops = compare_routes(&**wanted, mirror.actual(), &conditions, touched.routes.keys());
         let mut mended = Vec::new();
+        let mut last = (String::new(), false);
         for op in ops {
             let object = reconcile::object(&op);
             let who = match &op {
                 Op::PutRoute { key, .. } | Op::DelRoute { key } => touched.routes.get(key),
                 _ => None,
             };
-            if self.may_repair(now, &object, who.unwrap_or(&touched.who)) {
+            // One object may need two operations.
+            if last.0 != object {
+                last = (object.clone(), self.may_repair(now, &object, who.unwrap_or(&touched.who)));
+            }
+            if last.1 {
                 self.found.fought.remove(&object);
                 mended.push(op);
             } else {

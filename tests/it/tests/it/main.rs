@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and prints why it was skipped"
 )]
 
+mod agent_mutations;
 mod agent_process;
 mod backups;
 mod cli;
