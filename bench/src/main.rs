@@ -34,6 +34,9 @@ struct Arguments {
     /// `routes`, `convergence`: fewer rounds and no million.
     #[arg(long)]
     quick: bool,
+    /// `routes`, `convergence`: only the parts whose names, as they are printed while it works, contain this.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
     /// `paths`: also count instructions with callgrind.
     #[arg(long)]
     callgrind: bool,
@@ -180,9 +183,11 @@ fn run(arguments: &Arguments) -> Result<String> {
         #[cfg(feature = "lab")]
         Name::Main => main_job::figures(rounds)?,
         #[cfg(feature = "lab")]
-        Name::Routes => routes::figures(rounds, arguments.quick)?,
+        Name::Routes => routes::figures(rounds, arguments.quick, &arguments.only)?,
         #[cfg(feature = "lab")]
-        Name::Convergence => convergence::figures(arguments.rounds.unwrap_or(20), arguments.quick)?,
+        Name::Convergence => {
+            convergence::figures(arguments.rounds.unwrap_or(20), arguments.quick, &arguments.only)?
+        }
     };
     let name = format!("{:?}", arguments.name).to_lowercase();
     let document = Document { schema: "ballast.bench/v1", name, machine: machine()?, results };

@@ -22,11 +22,8 @@ fn address(at: u32) -> IpAddr {
     Ipv4Addr::from(u32::from(FIRST) + at).into()
 }
 
-pub(super) fn figures(rounds: usize, quick: bool) -> Result<Vec<Figure>> {
-    if quick {
-        return Ok(Vec::new());
-    }
-    eprintln!("ballast, {PREFIXES} prefixes behind a link");
+pub(super) fn figures(rounds: usize) -> Result<Vec<Figure>> {
+    eprintln!("ballast, 100,000 prefixes behind a link");
     let mut list = String::new();
     (0..PREFIXES).try_for_each(|at| write!(list, "{}/32, ", address(at)))?;
     let text = sample("triangle.yaml")?.replacen("b: { prefixes: [", &format!("b: {{ prefixes: [{list}"), 1);

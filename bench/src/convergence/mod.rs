@@ -29,12 +29,17 @@ const SILENT_MAX_MS: f64 = 155.0;
 const SESSIONS_MAX: Duration = Duration::from_secs(20);
 
 /// All figures of `scripts/bench convergence`.
-pub(crate) fn figures(rounds: usize, quick: bool) -> Result<Vec<Figure>> {
+pub(crate) fn figures(rounds: usize, quick: bool, only: &str) -> Result<Vec<Figure>> {
     ground::sweep()?;
-    let mut figures = ballast(rounds)?;
-    figures.extend(many_prefixes::figures(rounds, quick)?);
+    let mut figures = Vec::new();
+    if "ballast on abilene".contains(only) {
+        figures.extend(ballast(rounds)?);
+    }
+    if !quick && "ballast, 100,000 prefixes behind a link".contains(only) {
+        figures.extend(many_prefixes::figures(rounds)?);
+    }
     let peers = if quick { &peers::ALL[..1] } else { &peers::ALL[..] };
-    for peer in peers {
+    for peer in peers.iter().filter(|peer| peer.name.contains(only)) {
         if !peer.is_there() {
             eprintln!("skipped: {} is not installed (apt-get install frr bird2)", peer.name);
             continue;
@@ -103,7 +108,7 @@ impl Network for Ours<'_> {
 }
 
 fn ballast(rounds: usize) -> Result<Vec<Figure>> {
-    eprintln!("ballast");
+    eprintln!("ballast on abilene");
     let text = sample(FILE)?.replacen("link: {", "link: { liveness: { interval: 50ms, multiplier: 3 },", 1);
     let bed = Bed::up(&text)?;
     let ours = Ours { bed: &bed, link: LINK.join("--") };

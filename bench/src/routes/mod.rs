@@ -81,15 +81,26 @@ fn compared(subject: &str) -> &'static [(&'static str, f64)] {
     }
 }
 
+/// Whether a part is to be taken; its name is printed then.
+fn wanted(part: &str, only: &str) -> bool {
+    let wanted = part.contains(only);
+    if wanted {
+        eprintln!("{part}");
+    }
+    wanted
+}
+
 /// All figures of `scripts/bench routes`.
-pub(crate) fn figures(rounds: usize, quick: bool) -> Result<Vec<Figure>> {
+pub(crate) fn figures(rounds: usize, quick: bool, only: &str) -> Result<Vec<Figure>> {
     let mut sizes = vec![Size { routes: 100_000, ipv6: false }, Size { routes: 100_000, ipv6: true }];
     if !quick {
         sizes.push(Size { routes: 1_000_000, ipv6: false });
     }
     let mut figures = Vec::new();
     for size in sizes {
-        eprintln!("{size}: the agent's code beside a bare sender");
+        if !wanted(&format!("{size}: the agent's code beside a bare sender and peers"), only) {
+            continue;
+        }
         let long = size.routes >= LONG_ROUTES;
         let rounds = if long || quick { rounds.min(LONG_ROUNDS_MAX) } else { rounds };
         let mut samples = Samples::default();
@@ -107,7 +118,7 @@ pub(crate) fn figures(rounds: usize, quick: bool) -> Result<Vec<Figure>> {
         figures.extend(samples.figures());
         figures.extend(in_fresh_namespace(|| engine::moves(size, rounds))?);
     }
-    figures.extend(process_cases::figures(rounds, quick)?);
+    figures.extend(process_cases::figures(rounds, quick, only)?);
     Ok(figures)
 }
 

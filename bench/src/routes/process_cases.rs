@@ -3,6 +3,7 @@
 use super::agent_process::Home;
 use super::bare::{Bare, Verb};
 use super::ground::Size;
+use super::wanted;
 use super::watcher::{Watcher, What};
 use super::wire::Route;
 use crate::Figure;
@@ -25,18 +26,22 @@ const IDLE_QUICK: Duration = Duration::from_secs(15);
 /// Bytes a route at the peak.
 const MEMORY_MAX: f64 = 400.0;
 
-pub(super) fn figures(rounds: usize, quick: bool) -> Result<Vec<Figure>> {
+pub(super) fn figures(rounds: usize, quick: bool, only: &str) -> Result<Vec<Figure>> {
     let hundred_thousand = Size { routes: 100_000, ipv6: false };
     let million = Size { routes: 1_000_000, ipv6: false };
     let few = rounds.min(super::LONG_ROUNDS_MAX);
-    eprintln!("{hundred_thousand}: boot without a controller");
-    let mut figures = boot(hundred_thousand, true, few)?;
     let restarted = if quick { hundred_thousand } else { million };
-    eprintln!("{restarted}: boot and restart");
-    figures.extend(boot(restarted, false, 1)?);
-    figures.extend(in_fresh_namespace(|| restart(restarted, few))?);
-    eprintln!("{hundred_thousand}: drift and idling");
-    figures.extend(in_fresh_namespace(|| drift_and_idling(hundred_thousand, quick))?);
+    let mut figures = Vec::new();
+    if wanted(&format!("{hundred_thousand}: boot without a controller"), only) {
+        figures.extend(boot(hundred_thousand, true, few)?);
+    }
+    if wanted(&format!("{restarted}: boot and restart"), only) {
+        figures.extend(boot(restarted, false, 1)?);
+        figures.extend(in_fresh_namespace(|| restart(restarted, few))?);
+    }
+    if wanted(&format!("{hundred_thousand}: drift and idling"), only) {
+        figures.extend(in_fresh_namespace(|| drift_and_idling(hundred_thousand, quick))?);
+    }
     Ok(figures)
 }
 
