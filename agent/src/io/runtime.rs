@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 /// Events on their way to the core; whoever brings more waits.
@@ -67,32 +67,10 @@ pub async fn run(settings: Settings) -> Result<()> {
     let Settings { config, lock, store, manager, socket, liveness, controllers, tls } = settings;
     let lock = Arc::new(lock);
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
-    let (asks, asked) = blocking::sync_channel(ASKS_MAX);
-    let may_write = move |lock: &WriterLock| lock.check().map_err(|lost| lost.to_string());
-    let (before_batch, before_ask) = (lock.clone(), lock.clone());
-    let kernel =
-        Netlink::open().map_err(|why| anyhow!(why))?.asking(Box::new(move || may_write(&before_batch)));
-    let (own_port, kernel_progress) = (kernel.port(), Progress::new(kernel.steps()));
-    let may_repair = lock.clone();
-    let repairs_kernel = Netlink::open().map_err(|why| anyhow!(why))?;
-    let (repairs_port, repairs_progress) = (repairs_kernel.port(), Progress::new(repairs_kernel.steps()));
-    let (repairs, repairs_asked) = blocking::sync_channel(REPAIRS_MAX);
-    let mut repairs_lost = thread::start(
-        Box::new(repairs_kernel),
-        move || may_write(&may_repair),
-        repairs_asked,
-        events.clone(),
-        repairs_progress.clone(),
-    )
-    .context("the repairs' thread")?;
-    let mut lost = thread::start(
-        Box::new(kernel),
-        move || may_write(&before_ask),
-        asked,
-        events.clone(),
-        kernel_progress.clone(),
-    )
-    .context("the kernel's thread")?;
+    let Writer { asks, mut lost, port: own_port, progress: kernel_progress } =
+        writer("kernel", ASKS_MAX, &lock, events.clone())?;
+    let Writer { asks: repairs, lost: mut repairs_lost, port: repairs_port, progress: repairs_progress } =
+        writer("repairs", REPAIRS_MAX, &lock, events.clone())?;
     // One ask that waits stands for all that come before it is answered.
     let (links_asks, links_asked) = blocking::sync_channel(1);
     let kernel = Netlink::open().map_err(|why| anyhow!(why))?;
@@ -159,6 +137,33 @@ pub async fn run(settings: Settings) -> Result<()> {
     shell.manager.stopping();
     info!("the agent ends; the kernel keeps what it holds");
     Ok(())
+}
+
+/// A thread that writes to the kernel, as the loop knows it.
+struct Writer {
+    asks: blocking::SyncSender<Ask>,
+    /// Says why the thread writes no more.
+    lost: oneshot::Receiver<String>,
+    /// The number of its socket.
+    port: u32,
+    progress: Progress,
+}
+
+/// Starts one: it writes for as long as the host lock is this agent's.
+fn writer(
+    name: &str,
+    asks_max: usize,
+    lock: &Arc<WriterLock>,
+    events: mpsc::Sender<Event>,
+) -> Result<Writer> {
+    let (asks, asked) = blocking::sync_channel(asks_max);
+    let may_write = |lock: Arc<WriterLock>| move || lock.check().map_err(|lost| lost.to_string());
+    let kernel = Netlink::open().map_err(|why| anyhow!(why))?.asking(Box::new(may_write(lock.clone())));
+    let (port, progress) = (kernel.port(), Progress::new(kernel.steps()));
+    let lost =
+        thread::start(name, Box::new(kernel), may_write(lock.clone()), asked, events, progress.clone())
+            .with_context(|| format!("the thread {name}"))?;
+    Ok(Writer { asks, lost, port, progress })
 }
 
 /// What the connection is started with: host, controllers, credentials, where its events go.

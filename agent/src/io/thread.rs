@@ -57,6 +57,7 @@ impl Progress {
 /// # Errors
 /// The system gives no thread.
 pub fn start(
+    name: &str,
     mut kernel: Box<dyn Kernel>,
     may_write: impl Fn() -> Result<(), String> + Send + 'static,
     asks: blocking::Receiver<Ask>,
@@ -64,7 +65,7 @@ pub fn start(
     progress: Progress,
 ) -> std::io::Result<oneshot::Receiver<String>> {
     let (ended, end) = oneshot::channel();
-    std::thread::Builder::new().name("kernel".to_string()).spawn(move || {
+    std::thread::Builder::new().name(name.to_string()).spawn(move || {
         while let Ok(ask) = asks.recv() {
             if let Err(why) = may_write() {
                 // Nobody listens when the process ends anyway.

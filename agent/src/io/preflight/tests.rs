@@ -1,3 +1,5 @@
+//! Hosts made of files: what is on them, and what is said of it.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -28,121 +30,111 @@ fn a_quiet_host_is_warned_of_nothing() {
     assert_eq!(check(Path::new("/nonexistent")), []);
 }
 
-/// One row: what is on the host, and the warnings that it gets.
+const NETWORKD: (&str, &str) = ("proc/10", "systemd-network\n");
+const ZEBRA: (&str, &str) = ("proc/12", "zebra\n");
+const DOCKER: (&str, &str) = ("proc/13", "dockerd\n");
+const BRIDGE: (&str, &str) = ("sys/class/net/br0/bridge/bridge_id", "8000\n");
+type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+
+/// What is on the host, and the warnings that it gets.
+const CASES: &[Case] = &[
+    (&[NETWORKD], &["systemd-networkd"]),
+    (
+        &[NETWORKD, ("etc/systemd/networkd.conf", "[Network]\nManageForeignRoutes=no\n")],
+        &["systemd-networkd"],
+    ),
+    (
+        &[
+            NETWORKD,
+            (
+                "etc/systemd/networkd.conf.d/b.conf",
+                "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules = false\nManageForeignNextHops=0\n",
+            ),
+        ],
+        &[],
+    ),
+    // A later file wins, whatever its folder.
+    (
+        &[
+            NETWORKD,
+            (
+                "etc/systemd/networkd.conf.d/b.conf",
+                "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\nManageForeignNextHops=no\n",
+            ),
+            ("usr/lib/systemd/networkd.conf.d/z.conf", "[Network]\nManageForeignRoutes=yes\n"),
+        ],
+        &["systemd-networkd"],
+    ),
+    // One of the same name in /etc hides the other; another section means nothing.
+    (
+        &[
+            NETWORKD,
+            (
+                "usr/lib/systemd/networkd.conf.d/b.conf",
+                "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\nManageForeignNextHops=no\n",
+            ),
+            ("etc/systemd/networkd.conf.d/b.conf", "[DHCPv4]\nManageForeignRoutes=no\n"),
+        ],
+        &["systemd-networkd"],
+    ),
+    (&[("proc/11", "NetworkManager\n")], &["NetworkManager"]),
+    (
+        &[
+            ("proc/11", "NetworkManager\n"),
+            ("etc/NetworkManager/conf.d/x.conf", "[keyfile]\nunmanaged-devices=interface-name:eth1\n"),
+        ],
+        &[],
+    ),
+    (&[ZEBRA], &["frr", "frr-sweep"]),
+    (
+        &[
+            ZEBRA,
+            ("etc/frr/daemons", "#zebra_options=\"-r\"\nzebra_options=\"  -A 127.0.0.1 -s 90000000\"\n"),
+        ],
+        &["frr", "frr-sweep"],
+    ),
+    (&[ZEBRA, ("etc/frr/daemons", "zebra_options=\"  -A 127.0.0.1 -r\"\n")], &["frr"]),
+    (&[("proc/14", "bird\n")], &["bird"]),
+    (&[DOCKER], &["docker"]),
+    (&[DOCKER, ("etc/docker/daemon.json", "{\"iptables\": true}")], &["docker"]),
+    (&[DOCKER, ("etc/docker/daemon.json", "{\"iptables\": false}")], &[]),
+    (&[DOCKER, ("etc/docker/daemon.json", "{\"ip-forward-no-drop\": true}")], &[]),
+    (&[("proc/15", "firewalld\n")], &["firewalld"]),
+    (&[("etc/ufw/ufw.conf", "ENABLED=no\n"), ("etc/default/ufw", "DEFAULT_FORWARD_POLICY=\"DROP\"\n")], &[]),
+    (
+        &[("etc/ufw/ufw.conf", "ENABLED=yes\n"), ("etc/default/ufw", "DEFAULT_FORWARD_POLICY=\"DROP\"\n")],
+        &["ufw"],
+    ),
+    (
+        &[("etc/ufw/ufw.conf", "ENABLED=yes\n"), ("etc/default/ufw", "DEFAULT_FORWARD_POLICY=\"ACCEPT\"\n")],
+        &[],
+    ),
+    (&[BRIDGE, ("proc/sys/net/bridge/bridge-nf-call-iptables", "1\n")], &["bridge-nf"]),
+    (&[("proc/sys/net/bridge/bridge-nf-call-iptables", "1\n")], &[]),
+    (&[BRIDGE, ("proc/sys/net/bridge/bridge-nf-call-iptables", "0\n")], &[]),
+    (&[("usr/lib/sysctl.d/50-default.conf", "net.ipv4.conf.*.rp_filter = 2\n")], &[]),
+    (
+        &[("etc/sysctl.d/a.conf", "# net.ipv4.conf.all.rp_filter=1\n-net/ipv4/conf/eth1/rp_filter = 1\n")],
+        &["rp_filter"],
+    ),
+    (&[("etc/sysctl.conf", "net.ipv4.conf.all.rp_filter=1\n")], &["rp_filter"]),
+    (&[("proc/sys/net/ipv4/neigh/default/gc_thresh3", "512\n")], &["gc_thresh3"]),
+    (&[("proc/sys/net/ipv6/neigh/default/gc_thresh3", "1024\n")], &[]),
+    (&[("proc/sys/net/ipv6/conf/all/disable_ipv6", "1\n")], &["ipv6"]),
+    (
+        &[
+            ("proc/sys/kernel/osrelease", "5.15.0-91-generic\n"),
+            ("proc/sys/net/ipv6/route/max_size", "4096\n"),
+        ],
+        &["route.max_size"],
+    ),
+    (&[("proc/sys/kernel/osrelease", "6.3.0\n"), ("proc/sys/net/ipv6/route/max_size", "4096\n")], &[]),
+    (&[("proc/sys/kernel/osrelease", "weird\n"), ("proc/sys/net/ipv6/route/max_size", "4096\n")], &[]),
+];
+
 #[test]
 fn each_neighbour_is_named_unless_its_setting_is_right() {
-    const NETWORKD: (&str, &str) = ("proc/10", "systemd-network\n");
-    const ZEBRA: (&str, &str) = ("proc/12", "zebra\n");
-    const DOCKER: (&str, &str) = ("proc/13", "dockerd\n");
-    const BRIDGE: (&str, &str) = ("sys/class/net/br0/bridge/bridge_id", "8000\n");
-    type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
-    let cases: &[Case] = &[
-        (&[NETWORKD], &["systemd-networkd"]),
-        (
-            &[NETWORKD, ("etc/systemd/networkd.conf", "[Network]\nManageForeignRoutes=no\n")],
-            &["systemd-networkd"],
-        ),
-        (
-            &[
-                NETWORKD,
-                (
-                    "etc/systemd/networkd.conf.d/b.conf",
-                    "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules = false\nManageForeignNextHops=0\n",
-                ),
-            ],
-            &[],
-        ),
-        // A later file wins, whatever its folder.
-        (
-            &[
-                NETWORKD,
-                (
-                    "etc/systemd/networkd.conf.d/b.conf",
-                    "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\nManageForeignNextHops=no\n",
-                ),
-                ("usr/lib/systemd/networkd.conf.d/z.conf", "[Network]\nManageForeignRoutes=yes\n"),
-            ],
-            &["systemd-networkd"],
-        ),
-        // One of the same name in /etc hides the other; another section means nothing.
-        (
-            &[
-                NETWORKD,
-                (
-                    "usr/lib/systemd/networkd.conf.d/b.conf",
-                    "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\nManageForeignNextHops=no\n",
-                ),
-                ("etc/systemd/networkd.conf.d/b.conf", "[DHCPv4]\nManageForeignRoutes=no\n"),
-            ],
-            &["systemd-networkd"],
-        ),
-        (&[("proc/11", "NetworkManager\n")], &["NetworkManager"]),
-        (
-            &[
-                ("proc/11", "NetworkManager\n"),
-                ("etc/NetworkManager/conf.d/x.conf", "[keyfile]\nunmanaged-devices=interface-name:eth1\n"),
-            ],
-            &[],
-        ),
-        (&[ZEBRA], &["frr", "frr-sweep"]),
-        (
-            &[
-                ZEBRA,
-                ("etc/frr/daemons", "#zebra_options=\"-r\"\nzebra_options=\"  -A 127.0.0.1 -s 90000000\"\n"),
-            ],
-            &["frr", "frr-sweep"],
-        ),
-        (&[ZEBRA, ("etc/frr/daemons", "zebra_options=\"  -A 127.0.0.1 -r\"\n")], &["frr"]),
-        (&[("proc/14", "bird\n")], &["bird"]),
-        (&[DOCKER], &["docker"]),
-        (&[DOCKER, ("etc/docker/daemon.json", "{\"iptables\": true}")], &["docker"]),
-        (&[DOCKER, ("etc/docker/daemon.json", "{\"iptables\": false}")], &[]),
-        (&[DOCKER, ("etc/docker/daemon.json", "{\"ip-forward-no-drop\": true}")], &[]),
-        (&[("proc/15", "firewalld\n")], &["firewalld"]),
-        (
-            &[("etc/ufw/ufw.conf", "ENABLED=no\n"), ("etc/default/ufw", "DEFAULT_FORWARD_POLICY=\"DROP\"\n")],
-            &[],
-        ),
-        (
-            &[
-                ("etc/ufw/ufw.conf", "ENABLED=yes\n"),
-                ("etc/default/ufw", "DEFAULT_FORWARD_POLICY=\"DROP\"\n"),
-            ],
-            &["ufw"],
-        ),
-        (
-            &[
-                ("etc/ufw/ufw.conf", "ENABLED=yes\n"),
-                ("etc/default/ufw", "DEFAULT_FORWARD_POLICY=\"ACCEPT\"\n"),
-            ],
-            &[],
-        ),
-        (&[BRIDGE, ("proc/sys/net/bridge/bridge-nf-call-iptables", "1\n")], &["bridge-nf"]),
-        (&[("proc/sys/net/bridge/bridge-nf-call-iptables", "1\n")], &[]),
-        (&[BRIDGE, ("proc/sys/net/bridge/bridge-nf-call-iptables", "0\n")], &[]),
-        (&[("usr/lib/sysctl.d/50-default.conf", "net.ipv4.conf.*.rp_filter = 2\n")], &[]),
-        (
-            &[(
-                "etc/sysctl.d/a.conf",
-                "# net.ipv4.conf.all.rp_filter=1\n-net/ipv4/conf/eth1/rp_filter = 1\n",
-            )],
-            &["rp_filter"],
-        ),
-        (&[("etc/sysctl.conf", "net.ipv4.conf.all.rp_filter=1\n")], &["rp_filter"]),
-        (&[("proc/sys/net/ipv4/neigh/default/gc_thresh3", "512\n")], &["gc_thresh3"]),
-        (&[("proc/sys/net/ipv6/neigh/default/gc_thresh3", "1024\n")], &[]),
-        (&[("proc/sys/net/ipv6/conf/all/disable_ipv6", "1\n")], &["ipv6"]),
-        (
-            &[
-                ("proc/sys/kernel/osrelease", "5.15.0-91-generic\n"),
-                ("proc/sys/net/ipv6/route/max_size", "4096\n"),
-            ],
-            &["route.max_size"],
-        ),
-        (&[("proc/sys/kernel/osrelease", "6.3.0\n"), ("proc/sys/net/ipv6/route/max_size", "4096\n")], &[]),
-        (&[("proc/sys/kernel/osrelease", "weird\n"), ("proc/sys/net/ipv6/route/max_size", "4096\n")], &[]),
-    ];
-    for (files, expected) in cases {
+    for (files, expected) in CASES {
         assert_eq!(names(files), *expected, "{files:?}");
     }
 }

@@ -73,23 +73,7 @@ impl Host {
     /// A state folder whose ledger holds a program that routes these prefixes through the cable.
     fn state(&self, name: &str, index: u64, prefixes: &[&str]) -> Result<PathBuf> {
         let folder = self.path(name);
-        std::fs::create_dir_all(&folder)?;
-        let text = format!(
-            "version: 1\nname: t\nnodes:\n  a: {{}}\n  b: {{ prefixes: [{}] }}\nlinks:\n- {{ endpoints: [\"a:eth1\", \"b:eth1\"] }}\n",
-            prefixes.join(", ")
-        );
-        let topology = topology::read("t.yaml", text.as_bytes()).topology.context("a topology")?;
-        let network = plan::compile(&topology, &Facts::default());
-        let (program, digest) = network.host("a").context("the host")?;
-        let kept = Kept {
-            generation: Generation { incarnation: 1, index },
-            revision: index,
-            digest,
-            table: network.table.clone(),
-            program: Arc::clone(program),
-            origin: wire::agent::Origin::default(),
-        };
-        std::fs::write(folder.join("ledger"), ledger::adopt(&ledger::blank("a"), kept, false, 0).encode())?;
+        write_ledger(&folder, index, prefixes)?;
         Ok(folder)
     }
 
@@ -158,6 +142,28 @@ impl Drop for Host {
     }
 }
 
+/// Writes the ledger of host `a` into a state folder: a program that routes these prefixes through the cable `eth1`.
+pub(crate) fn write_ledger(folder: &Path, index: u64, prefixes: &[&str]) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let text = format!(
+        "version: 1\nname: t\nnodes:\n  a: {{}}\n  b: {{ prefixes: [{}] }}\nlinks:\n- {{ endpoints: [\"a:eth1\", \"b:eth1\"] }}\n",
+        prefixes.join(", ")
+    );
+    let topology = topology::read("t.yaml", text.as_bytes()).topology.context("a topology")?;
+    let network = plan::compile(&topology, &Facts::default());
+    let (program, digest) = network.host("a").context("the host")?;
+    let kept = Kept {
+        generation: Generation { incarnation: 1, index },
+        revision: index,
+        digest,
+        table: network.table.clone(),
+        program: Arc::clone(program),
+        origin: wire::agent::Origin::default(),
+    };
+    std::fs::write(folder.join("ledger"), ledger::adopt(&ledger::blank("a"), kept, false, 0).encode())?;
+    Ok(())
+}
+
 struct Process(Child);
 
 impl Process {
@@ -186,14 +192,14 @@ impl Drop for Process {
     }
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<String> {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program).args(arguments).output()?;
     let words = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{program} {}: {words}", arguments.join(" "));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + WAIT_MAX;
     while !holds()? {
         ensure!(Instant::now() < deadline, "not within {WAIT_MAX:?}: {what}");
@@ -272,8 +278,8 @@ fn a_stuck_kernel_thread_and_a_stopped_process_give_no_sign_of_life() -> Result<
     host.hears("STATUS=generation 1.1")?;
     let (period, patience) = (Duration::from_millis(600), Duration::from_secs(5));
     ensure!(host.sign_of_life_within(patience), "it lives");
-    let kernel = thread_named(&agent, "kernel")?;
-    let frozen = Frozen::freeze(kernel)?;
+    let frozen = ["kernel", "repairs"].map(|name| thread_named(&agent, name).and_then(Frozen::freeze));
+    ensure!(frozen.iter().all(Result::is_ok), "the threads that write to the kernel are held");
     ensure!(host.sign_of_life_within(patience), "a thread with nothing to do is not missed");
     host.ip("route del 10.1.0.0/24 proto 91 metric 100")?;
     // The signs of those looks at which the question was still new.

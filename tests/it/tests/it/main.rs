@@ -20,6 +20,7 @@ mod lab_local;
 mod lab_main;
 mod lab_verbs;
 mod liveness;
+mod packaging;
 mod rest;
 mod tidy;
 mod world;
