@@ -43,7 +43,8 @@ for unit in ballast-agent.service.d/alone.conf ballast-liveness.service.d/alone.
     mkdir -p "$(dirname "etc/systemd/system/$unit")"
     printf '[Unit]\nDefaultDependencies=no\n' >"etc/systemd/system/$unit"
 done
-printf 'Wants=\nAfter=\n' >>etc/systemd/system/ballast-controller.service.d/alone.conf
+# The kernel makes no user namespace below a chroot.
+printf 'Wants=\nAfter=\n[Service]\nPrivateUsers=no\n' >>etc/systemd/system/ballast-controller.service.d/alone.conf
 export container=ballast
 exec chroot . /lib/systemd/systemd --system --unit=ballast-test.target --show-status=0 --log-target=null \
     "systemd.unified_cgroup_hierarchy=$hierarchy"
