@@ -1,6 +1,8 @@
 //! Kernel programming over netlink, at the kernel's own speed: many messages in each send, one acknowledgement, errors by
 //! number with the kernel's own words. Runs on a thread of its own and blocks there.
 
+#[cfg(feature = "fuzz")]
+mod anything;
 mod apply;
 mod attribute;
 mod event;
@@ -25,6 +27,8 @@ use crate::core::event::RouteReading;
 use crate::core::features::Feature;
 use crate::core::kernel::{Actual, Link, Op, OpResults};
 use crate::io::kernel::Kernel;
+#[cfg(feature = "fuzz")]
+pub use anything::read_anything;
 pub(crate) use event::{Said, said};
 pub(crate) use filter::drop_own_echo;
 use socket::RequestSocket;

@@ -403,6 +403,9 @@ fn thousands_of_routes_go_in_at_once() {
             let prefix = format!("11.{}.{}.0/24", number / 256, number % 256);
             desired.routes.insert(key(&prefix, 100), RouteValue::via(0x5B80_0003, None));
         }
+        // With so many in the main table, the others are looked into one by one.
+        let in_own_table = RouteKey { table: 91_254, ..key("10.1.0.0/24", 100) };
+        desired.routes.insert(in_own_table, RouteValue::via(0x5B80_0003, None));
         install(&mut kernel, &desired);
         assert_eq!(ip("route show proto 91").as_array().unwrap().len(), 10_003);
         assert_eq!(install(&mut kernel, &desired), 0);
