@@ -152,7 +152,7 @@ fn a_replaced_resilient_group_leaves_live_flows_in_their_buckets() {
         // A flow for every bucket, by real packets: none of them is idle for a minute then.
         send_flows();
         let before = buckets();
-        assert_eq!(before.iter().filter(|nexthop| **nexthop == Value::from(one)).count(), 16, "{before:?}");
+        assert_eq!(before.iter().filter(|nexthop| **nexthop == one).count(), 16, "{before:?}");
         desired.groups.insert(group, resilient(&[one, two, three]));
         assert_eq!(install(&mut kernel, &desired), 1);
         assert_eq!(buckets(), before, "a member that comes takes no bucket of a live flow");
@@ -160,7 +160,7 @@ fn a_replaced_resilient_group_leaves_live_flows_in_their_buckets() {
         desired.groups.insert(group, resilient(&[two, three]));
         install(&mut kernel, &desired);
         for (was, is) in before.iter().zip(buckets()) {
-            assert!(is == *was || *was == Value::from(one) && is != Value::from(one), "{was} {is}");
+            assert!(is == *was || *was == one && is != one, "{was} {is}");
         }
         let other = Resilient { buckets: 64, idle_timer_ms: 500, unbalanced_timer_ms: 1_000 };
         desired.groups.insert(group, GroupValue { resilient: Some(other), ..resilient(&[two, three]) });
