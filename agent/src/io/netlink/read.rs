@@ -250,12 +250,15 @@ fn rules(socket: &mut RequestSocket) -> Result<BTreeSet<(Family, Rule)>, String>
     Ok(all)
 }
 
+/// A route, and whether it is ours.
+type Found = ((RouteKey, bool), ActualRoute);
+
 /// Routes of ours in tables of ours; the main table has `in_main` of them.
 fn routes_of_own_tables(
     socket: &mut RequestSocket,
     family: u8,
     in_main: usize,
-) -> Result<Vec<((RouteKey, bool), ActualRoute)>, String> {
+) -> Result<Vec<Found>, String> {
     /// Up to so many routes are read twice sooner than 255 tables are looked into, which takes 10 ms and more.
     const TWICE_MAX: usize = 10_000;
     if in_main > TWICE_MAX {
@@ -269,7 +272,7 @@ fn routes_of_own_tables(
     const PROTOCOL_AT: usize = 5;
     let mut request = routes_of(family, 0);
     request.body[PROTOCOL_AT] = PROTOCOL;
-    let is_in_own = |((key, _), _): &((RouteKey, bool), ActualRoute)| OWN_TABLES.contains(&key.table);
+    let is_in_own = |((key, _), _): &Found| OWN_TABLES.contains(&key.table);
     dump(socket, "routes", RTM_NEWROUTE, &request, |body| Ok(route(body)?.filter(is_in_own)))
 }
 
