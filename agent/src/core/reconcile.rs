@@ -369,7 +369,10 @@ impl Work<'_> {
             return;
         }
         // The kernel takes a route without an MTU for the same as one with it, says yes, and changes nothing.
-        if found.is_some_and(|found| has_mtu(found.value.as_ref())) && !has_mtu(Some(&value)) {
+        let loses_its_mtu =
+            found.is_some_and(|found| has_mtu(found.value.as_ref())) && !has_mtu(Some(&value));
+        // A discard is another route for the kernel and takes its place at once.
+        if loses_its_mtu && value.group().is_some() {
             self.out.ops.push(Op::DelRoute { key });
             self.out.ops.push(Op::PutRoute { replace: false, key, value });
         } else {
