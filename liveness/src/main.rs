@@ -20,7 +20,7 @@ struct Arguments {
 enum Command {
     /// Run. Which sessions there are, the agent says.
     Run(RunArguments),
-    /// Sessions and probes as they stand. Needs no agent, no controller and no network.
+    /// Sessions as they stand. Needs no agent, no controller and no network.
     Status(StatusArguments),
 }
 

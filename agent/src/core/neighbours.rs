@@ -5,9 +5,8 @@
 
 use crate::core::event::{Effect, Event};
 use crate::core::session::Agent;
-use ipnetwork::IpNetwork;
-use liveness::core::control::{Report, TARGETS_MAX, Target, Wanted, WantedSession};
-use plan::{PrefixTable, Program};
+use liveness::core::control::{Report, Wanted, WantedSession};
+use plan::Program;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -32,27 +31,23 @@ pub(crate) struct Neighbours {
     process: Process,
     /// Interface -> alive; what is not here is unknown.
     pub(crate) alive: BTreeMap<String, bool>,
-    /// What was asked for last, and the program and the table that it came from.
-    wanted: Option<(Arc<Program>, Arc<PrefixTable>, Wanted)>,
+    /// What was asked for last, and the program that it came from.
+    wanted: Option<(Arc<Program>, Wanted)>,
 }
 
 impl Agent {
-    /// Tells the liveness process which sessions and targets there are, when that has changed. Without a program nothing is said:
+    /// Tells the liveness process which sessions there are, when that has changed. Without a program nothing is said:
     /// that a host has none is no wish to take sessions down.
     pub(crate) fn watch_neighbours(&mut self, out: &mut Vec<Effect>) {
         let Some(running) = &self.ledger.running else { return };
-        let (program, table) = (&running.program, &running.table);
+        let program = &running.program;
         let before = self.neighbours.wanted.as_ref();
-        if before.is_some_and(|(known, held, _)| Arc::ptr_eq(known, program) && Arc::ptr_eq(held, table)) {
+        if before.is_some_and(|(known, _)| Arc::ptr_eq(known, program)) {
             return;
         }
-        let targets = match before {
-            Some((_, held, wanted)) if Arc::ptr_eq(held, table) => wanted.targets.clone(),
-            _ => targets(&program.host, table),
-        };
-        let wanted = Wanted { sessions: sessions(program), targets };
-        let is_news = before.is_none_or(|(_, _, before)| *before != wanted);
-        self.neighbours.wanted = Some((program.clone(), table.clone(), wanted.clone()));
+        let wanted = Wanted { sessions: sessions(program) };
+        let is_news = before.is_none_or(|(_, before)| *before != wanted);
+        self.neighbours.wanted = Some((program.clone(), wanted.clone()));
         if is_news {
             out.push(Effect::Watch(Box::new(wanted)));
         }
@@ -60,7 +55,7 @@ impl Agent {
 
     /// The process said something, or fell silent: what changed of the neighbours goes to local repair and to the controller.
     pub(crate) fn process_says(&mut self, process: Process, out: &mut Vec<Effect>) -> Option<Event> {
-        let sessions = self.neighbours.wanted.as_ref().map(|(_, _, wanted)| wanted.sessions.as_slice());
+        let sessions = self.neighbours.wanted.as_ref().map(|(_, wanted)| wanted.sessions.as_slice());
         let alive = remembered(&self.neighbours.alive, sessions.unwrap_or_default(), &process);
         self.neighbours.process = process;
         if alive == self.neighbours.alive {
@@ -120,33 +115,6 @@ fn sessions(program: &Program) -> Vec<WantedSession> {
     settings.liveness.iter().filter_map(session).collect()
 }
 
-/// Hosts to be probed: at most [`TARGETS_MAX`], spread evenly over the other hosts, beginning behind the own name, so that all hosts
-/// together probe every host. Each by its first host route, IPv6 before IPv4: its loopback, or an address as good.
-fn targets(own: &str, table: &PrefixTable) -> Vec<Target> {
-    let mut addresses: BTreeMap<u32, IpNetwork> = BTreeMap::new();
-    let is_host = |prefix: &IpNetwork| prefix.prefix() == if prefix.is_ipv4() { 32 } else { 128 };
-    for (prefix, class) in table.entries.iter().filter(|(prefix, _)| is_host(prefix)) {
-        let best = addresses.entry(class.0).or_insert(*prefix);
-        if prefix.is_ipv6() && best.is_ipv4() {
-            *best = *prefix;
-        }
-    }
-    let mut hosts: Vec<(&str, IpAddr)> = (table.classes.iter())
-        .filter(|class| class.name != own)
-        .filter_map(|class| Some((class.name.as_str(), addresses.get(&class.id.0)?.ip())))
-        .collect();
-    hosts.sort_unstable();
-    let count = hosts.len();
-    let first = hosts.partition_point(|(name, _)| *name < own);
-    let wanted = count.min(TARGETS_MAX);
-    let mut targets: Vec<Target> = (0..wanted)
-        .map(|at| hosts[(first + at * count / wanted) % count])
-        .map(|(host, address)| Target { host: host.to_string(), address })
-        .collect();
-    targets.sort();
-    targets
-}
-
 /// For `ballast-agent status`.
 pub(crate) fn status(neighbours: &Neighbours) -> Value {
     let (state, report) = match &neighbours.process {
@@ -163,7 +131,6 @@ pub(crate) fn status(neighbours: &Neighbours) -> Value {
         "why": why,
         "neighbours": neighbours.alive,
         "sessions": report.map(|report| &report.sessions),
-        "probes": report.map(|report| &report.probes),
         "lacks": report.map(|report| &report.lacks),
     })
 }
@@ -173,7 +140,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use plan::program::{Class, ClassId};
 
     fn session(interface: &str) -> WantedSession {
         WantedSession {
@@ -230,28 +196,5 @@ mod tests {
             let wanted = [session("eth1"), session("eth2")];
             assert_eq!(remembered(&known(before), &wanted, &process), known(after), "{before:?} {process:?}");
         }
-    }
-
-    #[test]
-    fn every_host_is_probed_by_some_and_probes_few() {
-        let mut table = PrefixTable::default();
-        for at in 0..40u32 {
-            table.classes.push(Class { id: ClassId(at), name: format!("host-{at:02}") });
-            table.entries.push((format!("10.255.0.{at}/32").parse().unwrap(), ClassId(at)));
-            table.entries.push((format!("fd00::{at:x}/128").parse().unwrap(), ClassId(at)));
-            table.entries.push((format!("10.{at}.0.0/16").parse().unwrap(), ClassId(at)));
-        }
-        let mut probed = BTreeMap::new();
-        for at in 0..40u32 {
-            let own = format!("host-{at:02}");
-            let targets = targets(&own, &table);
-            assert_eq!(targets.len(), TARGETS_MAX);
-            assert!(targets.iter().all(|target| target.host != own && target.address.is_ipv6()));
-            targets.into_iter().for_each(|target| *probed.entry(target.host).or_insert(0) += 1);
-        }
-        assert_eq!(probed.len(), 40);
-        assert!(probed.values().all(|count| (10..=22).contains(count)), "{probed:?}");
-        table.classes.truncate(1);
-        assert_eq!(targets("host-00", &table), []);
     }
 }

@@ -8,8 +8,6 @@ use std::net::IpAddr;
 
 /// Sessions of one host at most: one for each interface of a large switch.
 pub const SESSIONS_MAX: usize = 512;
-/// Targets of end-to-end probes of one host at most.
-pub const TARGETS_MAX: usize = 16;
 /// Bytes of a line at most.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -29,9 +27,6 @@ pub enum Request {
 pub struct Wanted {
     /// Sessions; the first of those with the same interface and remote address counts.
     pub sessions: Vec<WantedSession>,
-    /// Hosts to be probed.
-    #[serde(default)]
-    pub targets: Vec<Target>,
 }
 
 /// A wanted session.
@@ -53,24 +48,11 @@ pub struct WantedSession {
     pub passive: bool,
 }
 
-/// A host to be probed end to end.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Target {
-    /// Its name.
-    pub host: String,
-    /// An address of its own.
-    pub address: IpAddr,
-}
-
 /// The process's line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// All sessions, sorted by interface and remote address.
     pub sessions: Vec<SessionReport>,
-    /// All probed hosts, sorted by name.
-    #[serde(default)]
-    pub probes: Vec<ProbeReport>,
     /// Datagrams that no session took.
     #[serde(default)]
     pub dropped: Dropped,
@@ -123,23 +105,4 @@ pub struct SessionReport {
     pub sent: u64,
     /// Why packets cannot be sent or received at present.
     pub problem: Option<String>,
-}
-
-/// What probes to one host found lately.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeReport {
-    /// The host.
-    pub host: String,
-    /// Its address.
-    pub address: IpAddr,
-    /// Flows in use, each with its own source port.
-    pub flows: u32,
-    /// Probes of the window that were answered or given up.
-    pub sent: u32,
-    /// Those given up.
-    pub lost: u32,
-    /// Median round trip in the window, in microseconds; none without an answer.
-    pub round_trip_us: Option<u32>,
-    /// Longest round trip in the window, in microseconds.
-    pub round_trip_us_max: Option<u32>,
 }

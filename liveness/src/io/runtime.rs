@@ -187,11 +187,7 @@ impl Shell {
         if self.ends_at.is_some() {
             return;
         }
-        info!(
-            sessions = wanted.sessions.len(),
-            targets = wanted.targets.len(),
-            "an agent says what it wants"
-        );
+        info!(sessions = wanted.sessions.len(), "an agent says what it wants");
         self.sessions.want(self.now(), &wanted.sessions);
         self.sockets.keep(self.sessions.keys());
     }
@@ -207,7 +203,6 @@ impl Shell {
     fn report(&self) -> Report {
         Report {
             sessions: self.sessions.report(self.now(), |key| self.sockets.problem(key)),
-            probes: Vec::new(),
             dropped: self.sessions.dropped(),
             lacks: self.lacks.clone(),
         }
