@@ -142,7 +142,7 @@ fn single_of(
 
 fn resilient(options: &[u8]) -> Option<Resilient> {
     let options = Attributes(options);
-    let ms = |kind| Some(number(options.find(kind)?, 0)?.saturating_mul(MS_OF_TICK));
+    let ms = |kind| number(options.find(kind)?, 0)?.checked_mul(MS_OF_TICK);
     Some(Resilient {
         buckets: u16::from_ne_bytes(array(options.find(NHA_RES_GROUP_BUCKETS)?, 0)?),
         idle_timer_ms: ms(NHA_RES_GROUP_IDLE_TIMER)?,
