@@ -184,7 +184,7 @@ impl Watcher {
 
     /// Wants these sessions.
     pub fn want(&mut self, sessions: &[WantedSession]) -> Result<()> {
-        let wanted = Wanted { sessions: sessions.to_vec(), targets: Vec::new() };
+        let wanted = Wanted { sessions: sessions.to_vec() };
         self.connection.say(&Request::Watch(wanted))?;
         self.hear()
     }

@@ -324,7 +324,6 @@ fn a_silent_cut_is_routed_around_and_an_agents_restart_is_no_departure() {
     let mut denver = of_host(&bed, "denver");
     let wanted = liveness::core::control::Wanted {
         sessions: denver.report.sessions.iter().map(wanted_again).collect(),
-        targets: Vec::new(),
     };
     denver.want(&wanted.sessions).unwrap();
     let before = Instant::now();
