@@ -46,7 +46,7 @@ pub struct Conditions {
     pub held: BTreeSet<String>,
 }
 
-/// An operation's object in words, as in [`Waiting::object`].
+/// An operation's object in words, as in the lists of states.
 pub fn object(op: &Op) -> String {
     match op {
         Op::SetSysctl { name, .. } => format!("sysctl {name}"),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub trait Desired {
     /// All objects; routes may be left out where [`Desired::each_route`] tells them.
     fn objects(&self) -> &Objects;
-    /// Every route with its place among [`Desired::places`], where it has one.
+    /// Every route with its place among the places, where it has one.
     fn each_route(&self, see: &mut dyn FnMut(Option<usize>, RouteKey, RouteValue));
     /// What a route should say; `None`: there should be none.
     fn route(&self, key: &RouteKey) -> Option<RouteValue>;
