@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub(crate) struct Health {
     /// Absent features; `None`: no reading yet.
     missing: Option<BTreeMap<Feature, String>>,
+    /// Whether all of them were asked for.
+    asked: bool,
     degraded: Option<Degraded>,
 }
 
@@ -27,6 +29,7 @@ impl Health {
         match event {
             Event::KernelRead(Ok(actual)) => {
                 self.missing = Some(actual.missing.clone());
+                self.asked = actual.asked_for_features;
                 self.degraded = None;
             }
             Event::KernelRead(Err(why)) => {
@@ -39,10 +42,11 @@ impl Health {
         }
     }
 
-    /// Feature -> `true`, or why it is absent; null before the first reading.
+    /// Feature -> `true`, or why it is absent, or null: not asked for before the first write. Null before the first reading.
     pub(crate) fn features(&self) -> Value {
         let Some(missing) = &self.missing else { return Value::Null };
         let state = |feature: Feature| match missing.get(&feature) {
+            None if !self.asked && feature != Feature::NexthopObjects => Value::Null,
             None => Value::Bool(true),
             Some(seen) => json!(format!("{} (this kernel says: {seen})", feature.remedy())),
         };
@@ -90,7 +94,10 @@ mod tests {
     fn an_absent_feature_is_named_with_what_it_needs() {
         let mut health = Health::default();
         let missing = BTreeMap::from([(Feature::Vxlan, "Unknown device type (errno 95)".to_string())]);
-        health.note(Millis(0), &read(Actual { missing, ..Actual::default() }));
+        health.note(Millis(0), &read(Actual::default()));
+        assert_eq!(health.features()["nexthop_objects"], true);
+        assert_eq!(health.features()["vxlan"], Value::Null, "nothing was written yet");
+        health.note(Millis(0), &read(Actual { missing, asked_for_features: true, ..Actual::default() }));
         let features = health.features();
         assert_eq!((features["seg6"].clone(), features.as_object().map(Map::len)), (json!(true), Some(8)));
         assert!(features["vxlan"].as_str().is_some_and(|why| why.contains("CONFIG_VXLAN")), "{features}");

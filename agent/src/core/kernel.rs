@@ -43,6 +43,9 @@ pub struct Actual {
     pub rules: BTreeSet<(Family, Rule)>,
     /// What this kernel cannot do, and how that was seen.
     pub missing: BTreeMap<Feature, String>,
+    /// Whether all features were asked for: that takes requests for new objects, so nothing but nexthop objects is asked for
+    /// before the first write.
+    pub asked_for_features: bool,
 }
 
 /// An interface.

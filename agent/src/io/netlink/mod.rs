@@ -36,13 +36,24 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use tracing::warn;
 
 /// The kernel of the network namespace in which it was opened.
 pub struct Netlink {
     socket: RequestSocket,
     may_write: MayWrite,
-    /// What this kernel cannot do, once it was found out.
-    missing: Option<BTreeMap<Feature, String>>,
+    /// What this kernel cannot do, as far as it was asked for.
+    missing: BTreeMap<Feature, String>,
+    asked: Asked,
+}
+
+/// How far the kernel was asked what it can do. The questions that only requests for new objects can ask come before the first
+/// write: an agent that finds all in order sends no such request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    ForReading,
+    ForWriting,
 }
 
 /// Asked before each batch; says in words why nothing may be written any more.
@@ -56,7 +67,12 @@ impl Netlink {
     pub fn open() -> Result<Netlink, String> {
         let socket = RequestSocket::open()
             .map_err(|error| format!("no netlink socket ({error}): the agent needs CAP_NET_ADMIN"))?;
-        Ok(Netlink { socket, may_write: Box::new(|| Ok(())), missing: None })
+        Ok(Netlink {
+            socket,
+            may_write: Box::new(|| Ok(())),
+            missing: BTreeMap::new(),
+            asked: Asked::Nothing,
+        })
     }
 
     /// The same, which asks before each batch whether it still may.
@@ -82,11 +98,12 @@ impl Netlink {
 
 impl Kernel for Netlink {
     fn read_with(&mut self, sysctls: &[String], routes: &RouteReading) -> Result<Actual, String> {
-        let missing = match &self.missing {
-            Some(missing) => missing.clone(),
-            None => self.missing.insert(probe::missing(&mut self.socket)?).clone(),
-        };
-        let mut actual = read::read(&mut self.socket, routes, missing)?;
+        if self.asked == Asked::Nothing {
+            self.missing = probe::missing_for_reading(&mut self.socket);
+            self.asked = Asked::ForReading;
+        }
+        let mut actual = read::read(&mut self.socket, routes, self.missing.clone())?;
+        actual.asked_for_features = self.asked == Asked::ForWriting;
         actual.sysctls = sysctl::read(sysctls)?;
         Ok(actual)
     }
@@ -96,6 +113,15 @@ impl Kernel for Netlink {
     }
 
     fn apply(&mut self, ops: &[Op]) -> OpResults {
+        if self.asked != Asked::ForWriting && !ops.is_empty() {
+            match probe::missing(&mut self.socket) {
+                Ok(missing) => {
+                    self.missing = missing;
+                    self.asked = Asked::ForWriting;
+                }
+                Err(why) => warn!(%why, "asked again before the next write"),
+            }
+        }
         apply::apply(&mut self.socket, &self.may_write, ops)
     }
 }

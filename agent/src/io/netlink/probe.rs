@@ -18,13 +18,15 @@ const NO_INTERFACE: u32 = 0x7fff_ffff;
 const AF_INET: u8 = 2;
 const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
-/// What is missing, and how that was seen.
+/// What is missing of what a reading needs, found out by reading alone.
+pub(super) fn missing_for_reading(socket: &mut RequestSocket) -> BTreeMap<Feature, String> {
+    nexthop_objects(socket).err().map(|why| (Feature::NexthopObjects, why)).into_iter().collect()
+}
+
+/// What is missing, and how that was seen. Asks for new objects.
 pub(super) fn missing(socket: &mut RequestSocket) -> Result<BTreeMap<Feature, String>, String> {
-    let mut missing = BTreeMap::new();
+    let mut missing = missing_for_reading(socket);
     let cannot = |error: io::Error| format!("the kernel's features cannot be found out: {error}");
-    if let Err(why) = nexthop_objects(socket) {
-        missing.insert(Feature::NexthopObjects, why);
-    }
     type Judge = fn(&OpError) -> bool;
     let is_supported: Judge = |said| said.errno != EOPNOTSUPP;
     // A value of no length: a kernel that knows the attribute says so before it looks for the interface.

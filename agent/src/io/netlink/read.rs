@@ -67,6 +67,7 @@ pub(super) fn read(
         links,
         sysctls: BTreeMap::new(),
         missing,
+        asked_for_features: false,
     })
 }
 
