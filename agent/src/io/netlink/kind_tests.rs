@@ -149,6 +149,8 @@ fn a_replaced_resilient_group_leaves_live_flows_in_their_buckets() {
         desired.nexthops.insert(three, NexthopValue::new("eth2", "fe80::3".parse().unwrap()));
         desired.groups.insert(group, resilient(&[one, two]));
         install(&mut kernel, &desired);
+        // A bucket whose last packet came in the tick of the kernel's clock in which it was made counts as never used.
+        std::thread::sleep(std::time::Duration::from_millis(20));
         // A flow for every bucket, by real packets: none of them is idle for a minute then.
         send_flows();
         let before = buckets();
