@@ -1,12 +1,11 @@
 //! What the targets share. Never part of a product.
 
-use std::fmt::Debug;
-use wire::DecodeError;
+use std::fmt::{Debug, Display};
 
 /// Any bytes are a value or an error; a value is written so that it is read back as the same.
-pub fn total<T: PartialEq + Debug>(
+pub fn total<T: PartialEq + Debug, E: PartialEq + Debug + Display>(
     bytes: &[u8],
-    decode: impl Fn(&[u8]) -> Result<T, DecodeError>,
+    decode: impl Fn(&[u8]) -> Result<T, E>,
     encode: impl Fn(&T) -> Vec<u8>,
 ) {
     match decode(bytes) {
