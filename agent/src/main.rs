@@ -8,10 +8,10 @@ use agent::core::provision;
 use agent::io::local::{self, Request};
 use agent::io::{lock, netns, notify::Manager, preflight, privilege, runtime, store::Store};
 use anyhow::{Context, Result, anyhow};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use ipnetwork::IpNetwork;
+use logging::LogFormat;
 use serde_json::{Value, json};
-use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -149,12 +149,6 @@ struct ActArguments {
     ask: AskArguments,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 /// The answer is no.
 const EXIT_NO: u8 = 1;
 /// The agent does not run, or does not answer.
@@ -213,7 +207,7 @@ fn provision(arguments: &ProvisionArguments) -> Result<()> {
 }
 
 fn run(arguments: &RunArguments) -> Result<()> {
-    log_to_standard_error(arguments.log_format);
+    logging::to_standard_error(arguments.log_format);
     // What needs more rights than the agent keeps comes first, before any thread starts.
     if let Some(name) = &arguments.netns {
         netns::enter(name).with_context(|| {
@@ -270,16 +264,6 @@ fn addresses_of(controllers: &[String]) -> Vec<IpAddr> {
     addresses.sort_unstable();
     addresses.dedup();
     addresses
-}
-
-fn log_to_standard_error(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("BALLAST_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-    match format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
-    }
 }
 
 fn read_operator_key(path: &Path) -> Result<[u8; 32]> {

@@ -1,11 +1,11 @@
 //! `ballast-controller`: one replica. All wiring is here, and so is the only reading of flags and environment.
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use controller::core::{Config, Controller, Millis};
 use controller::io::{agents::Agents, compute, disk, metrics, peers, rest, runtime, secrets};
+use logging::LogFormat;
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,15 +70,9 @@ struct Arguments {
     log_format: LogFormat,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log_to_standard_error(arguments.log_format);
+    logging::to_standard_error(arguments.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -95,16 +89,6 @@ fn main() -> ExitCode {
             eprintln!("ballast-controller: {error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn log_to_standard_error(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("BALLAST_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-    match format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
     }
 }
 

@@ -1,10 +1,10 @@
 //! `ballast-liveness`: runs beside an agent, or asks the one that runs there.
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use liveness::core::control::{Dropped, Report, SessionReport};
 use liveness::io::{client, runtime};
-use std::io::IsTerminal;
+use logging::LogFormat;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,19 +44,13 @@ struct StatusArguments {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 /// The process does not run, or does not answer.
 const EXIT_NOT_REACHABLE: u8 = 5;
 
 fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Run(arguments) => {
-            log_to_standard_error(arguments.log_format);
+            logging::to_standard_error(arguments.log_format);
             runtime::run(&arguments.socket).map(|()| ExitCode::SUCCESS)
         }
         Command::Status(arguments) => status(&arguments),
@@ -65,16 +59,6 @@ fn main() -> ExitCode {
         eprintln!("ballast-liveness: {error:#}");
         ExitCode::FAILURE
     })
-}
-
-fn log_to_standard_error(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("BALLAST_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-    match format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
-    }
 }
 
 fn status(arguments: &StatusArguments) -> Result<ExitCode> {

@@ -28,7 +28,8 @@ const HOST_SYSCTLS: [(&str, &str); 7] = [
     ("net.ipv4.conf.all.rp_filter", "0"),
 ];
 
-/// Sysctls of each interface that ends a link: (before the interface's name, after it, value).
+/// Sysctls of each interface that ends a link, and of a port to a controller, on which there is nobody else either:
+/// (before the interface's name, after it, value).
 const INTERFACE_SYSCTLS: [(&str, &str, &str); 8] = [
     ("net.ipv4.conf", "forwarding", "1"),
     ("net.ipv4.conf", "rp_filter", "0"),
@@ -48,18 +49,6 @@ const UPLINK_SYSCTLS: [(&str, &str, &str); 3] = [
     ("net.ipv4.conf", "forwarding", "1"),
     ("net.ipv4.conf", "rp_filter", "0"),
     ("net.ipv6.conf", "forwarding", "1"),
-];
-
-/// Sysctls of a port to a controller.
-const PORT_SYSCTLS: [(&str, &str, &str); 7] = [
-    ("net.ipv4.conf", "forwarding", "1"),
-    ("net.ipv4.conf", "rp_filter", "0"),
-    ("net.ipv6.conf", "forwarding", "1"),
-    ("net.ipv6.conf", "disable_ipv6", "0"),
-    ("net.ipv6.conf", "keep_addr_on_down", "1"),
-    // Nobody else is on the port: duplicate-address detection could only delay the address after a link-up.
-    ("net.ipv6.conf", "accept_dad", "0"),
-    ("net.ipv6.conf", "accept_ra", "0"),
 ];
 
 /// Settings of every node, in the order of the nodes.
@@ -108,7 +97,7 @@ pub(crate) fn settings(topology: &Topology) -> Vec<Settings> {
 fn add_controller(settings: &mut Settings, controller: &Controller) {
     let (Some(interface), Some(address)) = (&controller.interface, controller.port_address()) else { return };
     let escaped = interface.replace('.', "/");
-    for (before, after, value) in PORT_SYSCTLS {
+    for (before, after, value) in INTERFACE_SYSCTLS {
         settings.sysctls.insert(format!("{before}.{escaped}.{after}"), value.to_string());
     }
     settings.addresses.push(Address { interface: interface.clone(), address });
