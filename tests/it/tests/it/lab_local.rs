@@ -165,6 +165,14 @@ fn lab_a_program_that_cuts_its_hosts_off_goes_by_itself() -> Result<()> {
     ensure!(bed.routes("a")? == before, "the program before is in force again");
     let report = probes.stop()?;
     ensure!(report.lost() == 0 && report.sent() > 1_000, "{} sent\n{}", report.sent(), report.losses());
+    // The positive control: a host that takes no packets is seen by the same probes.
+    let deaf = "add table ip deaf; add chain ip deaf input { type filter hook input priority 0; }; \
+                add rule ip deaf input meta l4proto udp drop";
+    bed.lab_exec("b", &["nft", deaf])?;
+    let probes = bed.probes(&[("a", "b"), ("b", "a")], Duration::from_millis(2))?;
+    bed.lab_exec("b", &["sleep", "0.3"])?;
+    ensure!(probes.stop()?.lost() > 0, "probes to a deaf host are lost");
+    bed.lab_exec("b", &["nft", "delete table ip deaf"])?;
 
     // It is not pushed again: the hosts stay connected and on what they run.
     std::thread::sleep(seconds(3));
