@@ -191,7 +191,8 @@ fn ended(result: Result<()>) -> ExitCode {
 fn provision(arguments: &ProvisionArguments) -> Result<()> {
     let path = arguments.program.display();
     let bytes = std::fs::read(&arguments.program).with_context(|| path.to_string())?;
-    let package = Package::decode(&bytes).with_context(|| path.to_string())?;
+    let package = Package::decode(&bytes)
+        .map_err(|why| anyhow!("{path}: {why}: make it by `ballast program HOST FILE --package OUT`"))?;
     let (host, digest) = (&package.program.host, package.digest.short());
     // An agent that runs would write its own ledger over this one.
     let _lock = lock::take(&arguments.state, false)?;

@@ -94,7 +94,7 @@ pub(crate) struct Found {
     pub(crate) installed: u64,
     pub(crate) pending: Waitings,
     pub(crate) refused: Waitings,
-    /// Routes that are left as a foreign hand made them, for now.
+    /// Routes that are left as a foreign hand made them until their back-off is over.
     pub(crate) fought: BTreeSet<String>,
     /// Default routes of others, at the last whole reading.
     foreign_defaults: BTreeSet<RouteKey>,
