@@ -3,6 +3,7 @@
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Runs `act` in a fresh network namespace with `eth1`-`far1` and `eth2`-`far2`, all up, indexes unequal.
 pub(crate) fn in_namespace(test: &str, act: fn()) {
@@ -22,10 +23,21 @@ pub(crate) fn in_namespace(test: &str, act: fn()) {
             ip(&format!("link set eth{number} up"));
             ip(&format!("link set far{number} up"));
         }
+        ["eth1", "far1", "eth2", "far2"].iter().for_each(|interface| await_up(interface));
         act();
     };
     if let Err(panic) = std::thread::spawn(inside).join() {
         std::panic::resume_unwind(panic);
+    }
+}
+
+/// Until the kernel has noticed the carrier and given the interface its queue (linkwatch, up to a second after both ends are up);
+/// before that packets are dropped without a word.
+pub(crate) fn await_up(interface: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while ip(&format!("link show dev {interface}"))[0]["operstate"] != "UP" {
+        assert!(Instant::now() < deadline, "{interface} did not come up");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -50,19 +50,20 @@ mod tests {
     use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
     const RTM_NEWADDR: u16 = 20;
+    const ALIAS: &[u8] = b"the-last-of-all";
     const GROUP_LINK: u32 = 1;
     const GROUP_IPV4_ADDRESS: u32 = 5;
 
-    /// Kinds of events until the link's alias has changed, which happens last.
-    fn kinds(listener: &Socket) -> Vec<(u16, bool)> {
-        let mut kinds = Vec::new();
+    /// Kind and causing port of the events up to the one that tells the link's alias, which changes last.
+    fn until_the_alias(listener: &Socket) -> Vec<(u16, u32)> {
+        let mut events = Vec::new();
         loop {
             let (bytes, _) = listener.recv_from_full().unwrap();
             for message in messages(&bytes) {
-                kinds.push((message.kind, message.port == 0));
-            }
-            if kinds.iter().filter(|(kind, _)| *kind == RTM_NEWLINK).count() == 2 {
-                return kinds;
+                events.push((message.kind, message.port));
+                if message.body.windows(ALIAS.len()).any(|part| part == ALIAS) {
+                    return events;
+                }
             }
         }
     }
@@ -83,13 +84,17 @@ mod tests {
             let mtu = Op::SetMtu { interface: "eth1".to_string(), mtu: 1_400 };
             assert_eq!(kernel.apply(&[own("192.0.2.1/24"), mtu]), [Ok(()), Ok(())]);
             ip("addr add 198.51.100.1/24 dev eth1");
-            ip("link set eth2 alias last");
-            let seen: Vec<u16> = kinds(&listener).into_iter().map(|(kind, _)| kind).collect();
-            assert_eq!(
-                seen,
-                [RTM_NEWLINK, RTM_NEWADDR, RTM_NEWLINK],
-                "ours, the other's address, the other's"
+            ip("link set eth2 alias the-last-of-all");
+            let events = until_the_alias(&listener);
+            let of =
+                |wanted: u16| events.iter().filter(move |(kind, _)| *kind == wanted).map(|(_, port)| *port);
+            let addresses: Vec<u32> = of(RTM_NEWADDR).collect();
+            assert!(
+                addresses.len() == 1 && addresses[0] != kernel.port(),
+                "the other's passes, ours does not: {events:?}"
             );
+            // More come when the kernel finds the time to tell of links that are up (linkwatch).
+            assert!(of(RTM_NEWLINK).count() >= 2, "our change to a link and the other's pass: {events:?}");
         });
     }
 }

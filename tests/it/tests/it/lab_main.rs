@@ -254,7 +254,14 @@ fn lab_d_with_all_controllers_gone_agents_restart_and_a_wiped_host_comes_back_fr
     assert_eq!(bed.routes(wiped)?.len(), 0, "wiped");
     std::thread::sleep(Duration::from_millis(50));
     bed.lab(&["start", wiped])?;
-    wait("the routes of before", seconds(5), || Ok(bed.routes(wiped)? == routes))?;
+    if let Err(why) = wait("the routes of before", seconds(5), || Ok(bed.routes(wiped)? == routes)) {
+        anyhow::bail!(
+            "{why}: {} of {} routes, {}",
+            bed.routes(wiped)?.len(),
+            routes.len(),
+            bed.agent_status(wiped)?
+        );
+    }
     let status = bed.agent_status(wiped)?;
     assert_eq!(status["digest"], status["effective_digest"], "the ledger's program is in force");
     std::thread::sleep(Duration::from_millis(300));
