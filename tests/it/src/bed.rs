@@ -9,6 +9,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+/// How long what must come is waited for. Speed is not a test's matter: a busy machine was seen to let a process wait for a
+/// processor for five seconds.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A running lab.
 #[derive(Debug)]
 pub struct Bed {
@@ -245,7 +249,7 @@ impl Bed {
     /// The leader's name in the lab, `c1`, waited for.
     pub fn leader(&self) -> Result<String> {
         let mut leader = None;
-        wait("a leader", Duration::from_secs(10), || {
+        wait("a leader", PATIENCE, || {
             let status = self.json(&["status"]).ok();
             leader = status.and_then(|status| status["leader"].as_u64());
             Ok(leader.is_some())

@@ -1,6 +1,7 @@
 //! Two network namespaces with one cable between them, and processes inside. Nothing is left behind on drop, also when the
 //! test fails.
 
+use crate::bed::PATIENCE;
 use anyhow::{Context, Result, bail, ensure};
 use liveness::core::control::{Report, Request, SessionReport, Wanted, WantedSession};
 use liveness::io::client::Connection;
@@ -9,9 +10,6 @@ use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// How long a test waits for what must come.
-const WAIT_MAX: Duration = Duration::from_secs(6);
 
 /// The two namespaces, `a` and `b`, with `eth1` in each: 10.9.0.1 and fe80::1 in `a`, 10.9.0.2 and fe80::2 in `b`.
 #[derive(Debug)]
@@ -170,7 +168,7 @@ pub struct Watcher {
 impl Watcher {
     /// Connects to a process that may have been started a moment ago.
     pub fn connect(socket: &Path) -> Result<Watcher> {
-        let deadline = Instant::now() + WAIT_MAX;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             match Connection::open(socket) {
                 Ok(connection) => return Ok(Watcher { connection, report: Report::default() }),
@@ -209,10 +207,10 @@ impl Watcher {
 
     /// Hears reports until it is as wanted.
     pub fn until(&mut self, what: &str, is_so: impl Fn(&Report) -> bool) -> Result<()> {
-        let deadline = Instant::now() + WAIT_MAX;
+        let deadline = Instant::now() + PATIENCE;
         while !is_so(&self.report) {
             if Instant::now() > deadline {
-                bail!("{what}: not within {WAIT_MAX:?}; last: {:?}", self.report);
+                bail!("{what}: not within {PATIENCE:?}; last: {:?}", self.report);
             }
             self.hear().with_context(|| format!("{what}; last: {:?}", self.report))?;
         }

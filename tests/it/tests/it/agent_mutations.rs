@@ -3,7 +3,7 @@
 
 use agent::core::ledger;
 use anyhow::{Context, Result, ensure};
-use it::bed::binary;
+use it::bed::{PATIENCE, binary};
 use lab::certificates::Authority;
 use plan::Facts;
 use serde_json::Value;
@@ -13,9 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::Generation;
 use wire::ledger::Kept;
-
-/// For whatever must happen; a machine may be busy, and objects that are touched again and again are left for a while.
-const WAIT_MAX: Duration = Duration::from_secs(20);
 
 struct Host {
     netns: String,
@@ -148,7 +145,7 @@ impl Host {
     fn until(&self, what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<Duration> {
         let began = Instant::now();
         while !holds()? {
-            ensure!(began.elapsed() < WAIT_MAX, "not within {WAIT_MAX:?}: {what}");
+            ensure!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(began.elapsed())

@@ -3,7 +3,7 @@
 
 use agent::core::ledger;
 use anyhow::{Context, Result, bail, ensure};
-use it::bed::binary;
+use it::bed::{PATIENCE, binary};
 use lab::certificates::Authority;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
@@ -21,8 +21,6 @@ use std::time::{Duration, Instant};
 use wire::Generation;
 use wire::ledger::Kept;
 
-/// For whatever must happen; a machine may be busy.
-const WAIT_MAX: Duration = Duration::from_secs(20);
 const CAP_NET_ADMIN: u64 = 1 << 12;
 
 /// A host of its own: a namespace with one cable, a folder, and the service manager's ear.
@@ -110,9 +108,9 @@ impl Host {
     }
 
     fn hears(&self, word: &str) -> Result<()> {
-        let deadline = Instant::now() + WAIT_MAX;
+        let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            if self.heard(WAIT_MAX).is_some_and(|heard| heard.starts_with(word)) {
+            if self.heard(PATIENCE).is_some_and(|heard| heard.starts_with(word)) {
                 return Ok(());
             }
         }
@@ -200,9 +198,9 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String> {
 }
 
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + WAIT_MAX;
+    let deadline = Instant::now() + PATIENCE;
     while !holds()? {
-        ensure!(Instant::now() < deadline, "not within {WAIT_MAX:?}: {what}");
+        ensure!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
@@ -276,7 +274,7 @@ fn a_stuck_kernel_thread_and_a_stopped_process_give_no_sign_of_life() -> Result<
     let agent = host.start(&state, &[])?;
     host.hears("READY=1")?;
     host.hears("STATUS=generation 1.1")?;
-    let (period, patience) = (Duration::from_millis(600), Duration::from_secs(5));
+    let (period, patience) = (Duration::from_millis(600), PATIENCE);
     ensure!(host.sign_of_life_within(patience), "it lives");
     let frozen = ["kernel", "repairs"].map(|name| thread_named(&agent, name).and_then(Frozen::freeze));
     ensure!(frozen.iter().all(Result::is_ok), "the threads that write to the kernel are held");

@@ -1,7 +1,7 @@
 //! `ballast fmt` and `ballast check --watch`, as a person uses them: the real program on real files.
 
 use anyhow::{Context, Result, ensure};
-use it::bed::{binary, wait};
+use it::bed::{PATIENCE, binary, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -9,7 +9,6 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 const MESSY: &str = "# A pair.\n\nnodes: # two\n  b: {}   # the second\n  a: {prefixes: [10.1.0.0/24]}\nname: pair\nversion: 1\nlinks:\n- {cost: 5, endpoints: [\"b:eth1\", \"a:eth1\"]}\n";
 
@@ -128,26 +127,23 @@ fn check_watch_sees_changes_waits_for_files_and_ends_on_ctrl_c() -> Result<()> {
     let mut child = Watching(child);
     let results = || fs::read_to_string(&log).unwrap_or_default();
     let count = |what: &str| results().lines().filter(|line| line.ends_with(what)).count();
-    let within = Duration::from_secs(3);
-    wait("the first result", within, || Ok(count("Z valid") == 1))?;
+    wait("the first result", PATIENCE, || Ok(count("Z valid") == 1))?;
 
     fs::write(&file, NEAT.replace("cost: 5", "cost: 0"))?;
-    wait("a file with an error", within, || Ok(count("Z not valid") == 1))?;
+    wait("a file with an error", PATIENCE, || Ok(count("Z not valid") == 1))?;
     ensure!(results().contains("bad-cost"), "{}", results());
 
     // As an editor saves: the old file is moved away, another one comes.
     fs::rename(&file, &away)?;
     fs::write(&file, NEAT)?;
-    wait("the corrected file", within, || Ok(count("Z valid") == 2))?;
+    wait("the corrected file", PATIENCE, || Ok(count("Z valid") == 2))?;
     fs::remove_file(&file)?;
-    wait("a file that is gone", Duration::from_secs(5), || {
-        Ok(count("net.yaml is gone: waiting for it") == 1)
-    })?;
+    wait("a file that is gone", PATIENCE, || Ok(count("net.yaml is gone: waiting for it") == 1))?;
     fs::write(&file, NEAT)?;
-    wait("the file that is back", within, || Ok(count("Z valid") == 3))?;
+    wait("the file that is back", PATIENCE, || Ok(count("Z valid") == 3))?;
 
     kill(Pid::from_raw(child.0.id().cast_signed()), Signal::SIGINT)?;
-    wait("the end", within, || {
+    wait("the end", PATIENCE, || {
         Ok(matches!(child.0.try_wait(), Ok(Some(status)) if status.code() == Some(0)))
     })?;
     Ok(())

@@ -2,14 +2,10 @@
 //! over what they forward by.
 
 use anyhow::{Context, Result, ensure};
-use it::bed::{Bed, pairs_in, sample, wait};
+use it::bed::{Bed, PATIENCE, pairs_in, sample, wait};
 use it::may_make_namespaces;
 use serde_json::Value;
 use std::time::{Duration, Instant};
-
-fn seconds(number: u64) -> Duration {
-    Duration::from_secs(number)
-}
 
 /// Every host has a session and runs what it is assigned.
 fn current(bed: &Bed) -> Result<bool> {
@@ -60,7 +56,7 @@ fn lab_in_band_hosts_are_reached_over_what_they_forward_by() -> Result<()> {
     // A change goes out over the network that it changes.
     let dearer = bed.file("dearer.yaml", &text.replacen("cost: 15", "cost: 25", 1))?;
     bed.json(&["apply", &dearer, "--reason", "a dearer link", "--wait"])?;
-    wait("every host current", seconds(10), || current(&bed))?;
+    wait("every host current", PATIENCE, || current(&bed))?;
 
     // The link of harbour's session goes: the kernel falls to the other way, and if the session is lost, it comes back by it.
     let link = session_link(&bed, "harbour")?;
@@ -68,8 +64,8 @@ fn lab_in_band_hosts_are_reached_over_what_they_forward_by() -> Result<()> {
     std::thread::sleep(Duration::from_millis(100));
     let began = Instant::now();
     bed.lab(&["cut", &link])?;
-    wait("the fact", seconds(8), || Ok(bed.json(&["status"])?["links_down"][0] == link.as_str()))?;
-    wait("every host current without the link", seconds(8), || current(&bed))?;
+    wait("the fact", PATIENCE, || Ok(bed.json(&["status"])?["links_down"][0] == link.as_str()))?;
+    wait("every host current without the link", PATIENCE, || current(&bed))?;
     println!("{link} cut: all hosts current after {} ms", began.elapsed().as_millis());
     let report = probes.stop()?;
     println!("{} of {} packets lost\n{}", report.lost(), report.sent(), report.losses());
@@ -78,7 +74,7 @@ fn lab_in_band_hosts_are_reached_over_what_they_forward_by() -> Result<()> {
     let status = bed.json(&["status"])?;
     ensure!(status["leader"].as_u64().is_some(), "controllers keep their quorum: {status}");
     bed.lab(&["mend", &link])?;
-    wait("every host current with the link", seconds(10), || {
+    wait("every host current with the link", PATIENCE, || {
         Ok(bed.json(&["status"])?["links_down"].as_array().is_some_and(Vec::is_empty) && current(&bed)?)
     })?;
     cut_off(&bed)?;
@@ -87,10 +83,10 @@ fn lab_in_band_hosts_are_reached_over_what_they_forward_by() -> Result<()> {
     let leader = bed.leader()?;
     bed.lab(&["kill", &leader])?;
     let back = bed.file("back.yaml", &text)?;
-    wait("a change without the old leader", seconds(10), || {
+    wait("a change without the old leader", PATIENCE, || {
         Ok(bed.json(&["apply", &back, "--reason", "as it was", "--wait"]).is_ok())
     })?;
-    wait("every host current at the other controllers", seconds(10), || current(&bed))?;
+    wait("every host current at the other controllers", PATIENCE, || current(&bed))?;
     bed.lab(&["start", &leader])?;
     whole(&bed, "at the end")
 }
@@ -109,7 +105,7 @@ fn cut_off(bed: &Bed) -> Result<()> {
         "add table inet test_cut_off; add chain inet test_cut_off out {chain}; add rule inet test_cut_off out tcp dport 7002 drop"
     ))?;
     let connected = |wanted: bool| {
-        wait(&format!("harbour connected: {wanted}"), seconds(10), || {
+        wait(&format!("harbour connected: {wanted}"), PATIENCE, || {
             let hosts = bed.json(&["hosts"])?;
             let all = hosts["hosts"].as_array().cloned().unwrap_or_default();
             Ok(all.iter().any(|host| host["name"] == "harbour" && host["connected"] == wanted))
@@ -121,7 +117,7 @@ fn cut_off(bed: &Bed) -> Result<()> {
     bed.lab(&["start", "harbour"])?;
     whole(bed, "after its agent's restart")?;
     bed.lab(&["reboot", "harbour"])?;
-    wait("all pairs after the reboot, from its own disk", seconds(10), || {
+    wait("all pairs after the reboot, from its own disk", PATIENCE, || {
         Ok(bed.pairs()? == ((30, 30), (30, 30)))
     })?;
     // Positive control: the session was cut indeed, and nothing but that.
@@ -172,9 +168,9 @@ fn lab_in_band_a_change_that_cuts_a_host_off_is_refused_and_a_forced_one_comes_b
     let (code, accepted) = judge(&forced)?;
     ensure!(code == Some(0), "{accepted}");
     // Positive control: for a while it has no route of ours.
-    wait("harbour without routes", seconds(10), || Ok(bed.routes("harbour")?.is_empty()))?;
-    wait("harbour's routes again", seconds(10), || Ok(bed.routes("harbour")?.len() > 20))?;
-    wait("harbour's session again", seconds(10), || Ok(bed.agent_status("harbour")?["connected"] == true))?;
+    wait("harbour without routes", PATIENCE, || Ok(bed.routes("harbour")?.is_empty()))?;
+    wait("harbour's routes again", PATIENCE, || Ok(bed.routes("harbour")?.len() > 20))?;
+    wait("harbour's session again", PATIENCE, || Ok(bed.agent_status("harbour")?["connected"] == true))?;
     let status = bed.agent_status("harbour")?;
     let reason = status["reverted"]["reason"].as_str().unwrap_or_default();
     ensure!(reason.contains("no controller answered"), "{status}");

@@ -2,7 +2,7 @@
 //! host off, a full disk. Real processes and packets.
 
 use anyhow::{Context, Result, ensure};
-use it::bed::{Bed, binary, sample, wait};
+use it::bed::{Bed, PATIENCE, binary, sample, wait};
 use it::may_make_namespaces;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ fn detail(bed: &Bed, change: &Value) -> Result<String> {
 }
 
 fn whole(bed: &Bed, when: &str) -> Result<()> {
-    wait(&format!("all pairs {when}"), seconds(20), || {
+    wait(&format!("all pairs {when}"), PATIENCE, || {
         let ((v4, v4_total), (v6, v6_total)) = bed.pairs()?;
         Ok(v4 == v4_total && v6 == v6_total && v4_total > 0)
     })
@@ -87,7 +87,7 @@ fn lab_a_person_on_a_host_holds_it_and_the_controllers_show_it() -> Result<()> {
     ensure!(code == 0 && pin["schema"] == "ballast.agent_pin/v1" && pin["pinned"] == true, "{pin}");
     bed.lab(&["kill", "b"])?;
     bed.lab(&["start", "b"])?;
-    wait("the pin at the controllers", seconds(10), || {
+    wait("the pin at the controllers", PATIENCE, || {
         let host = shown(&bed, "b")?;
         let told = host["alarms"].to_string().contains("measuring the spare path");
         Ok(host["pinned"] == true && host["connected"] == true && told)
@@ -101,7 +101,7 @@ fn lab_a_person_on_a_host_holds_it_and_the_controllers_show_it() -> Result<()> {
     // Let go, it takes what it is assigned.
     let (code, _) = agent(&bed, "b", &["unpin"])?;
     ensure!(code == 0, "unpin");
-    bed.wait_current(2, seconds(20))?;
+    bed.wait_current(2, PATIENCE)?;
 
     // A rollback goes back, pins, and says so; packets go on.
     let (code, back) = agent(&bed, "b", &["rollback", "--reason", "slower"])?;
@@ -110,7 +110,7 @@ fn lab_a_person_on_a_host_holds_it_and_the_controllers_show_it() -> Result<()> {
     ensure!(back["status"]["revision"] == 1 && bed.routes("b")? == before, "{back}");
     whole(&bed, "after the rollback")?;
     agent(&bed, "b", &["unpin"])?;
-    bed.wait_current(2, seconds(20))?;
+    bed.wait_current(2, PATIENCE)?;
 
     // Frozen, nothing is written, also where a foreign hand deletes; unfrozen, it is repaired.
     let routes = bed.routes("b")?;
@@ -123,7 +123,7 @@ fn lab_a_person_on_a_host_holds_it_and_the_controllers_show_it() -> Result<()> {
     let (code, _) = agent(&bed, "b", &["rollback"])?;
     ensure!(code == 1, "a frozen host is not rolled back");
     agent(&bed, "b", &["unfreeze"])?;
-    wait("the repair", seconds(5), || Ok(bed.routes("b")? == routes))
+    wait("the repair", PATIENCE, || Ok(bed.routes("b")? == routes))
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn lab_a_program_that_cuts_its_hosts_off_goes_by_itself() -> Result<()> {
     ensure!(code == 7 && words.contains("went back to the program before by itself"), "{code} {words}");
     ensure!(words.starts_with("a: ") || words.starts_with("b: "), "{words}");
     for host in ["a", "b"] {
-        wait(&format!("{host} is back"), seconds(10), || {
+        wait(&format!("{host} is back"), PATIENCE, || {
             let (status, host) = (bed.agent_status(host)?, shown(&bed, host)?);
             Ok(status["reverted"].is_object() && host["connected"] == true && host["revision"] == 3)
         })?;
@@ -212,7 +212,7 @@ impl SmallDisk {
             .stderr(Stdio::null())
             .spawn()?;
         let disk = SmallDisk { state: PathBuf::from(format!("/proc/{}/root{state}", agent.id())), agent };
-        wait("the agent", seconds(10), || Ok(bed.agent_status(host)?["connected"] == true))?;
+        wait("the agent", PATIENCE, || Ok(bed.agent_status(host)?["connected"] == true))?;
         Ok(disk)
     }
 
@@ -266,7 +266,7 @@ fn lab_a_full_disk_keeps_forwarding_says_so_and_recovers() -> Result<()> {
     ensure!(code == 0 && pin["detail"].as_str().is_some_and(|words| words.contains("not on disk")), "{pin}");
     agent(&bed, "c", &["unpin"])?;
     disk.make_room()?;
-    wait("the program when there is room", seconds(15), || {
+    wait("the program when there is room", PATIENCE, || {
         let status = bed.agent_status("c")?;
         Ok(status["revision"] == 2
             && status["ledger"]["error"].is_null()

@@ -1,15 +1,10 @@
 //! The verbs of a lab and of a running network, from the command line, with real processes.
 
 use anyhow::{Context, Result, ensure};
-use it::bed::{Bed, binary, sample, wait};
+use it::bed::{Bed, PATIENCE, binary, sample, wait};
 use it::may_make_namespaces;
 use serde_json::Value;
 use std::process::{Command, Output};
-use std::time::Duration;
-
-fn seconds(number: u64) -> Duration {
-    Duration::from_secs(number)
-}
 
 fn lab(bed: &Bed, arguments: &[&str]) -> Result<Output> {
     let words = bed.lab_command(arguments)?;
@@ -22,7 +17,7 @@ fn all_pairs(bed: &Bed) -> Result<bool> {
 }
 
 fn whole(bed: &Bed, when: &str) -> Result<()> {
-    wait(&format!("all pairs {when}"), seconds(20), || all_pairs(bed))
+    wait(&format!("all pairs {when}"), PATIENCE, || all_pairs(bed))
 }
 
 #[test]
@@ -77,7 +72,7 @@ fn lab_exec_cuts_reboots_and_follows_a_changed_file() -> Result<()> {
     bed.lab(&["sync", &more])?;
     bed.json(&["apply", &more, "--reason", "a fourth node", "--wait"])?;
     let pairs = || -> Result<u64> { Ok(bed.pairs()?.0.0) };
-    wait("twelve pairs", seconds(20), || Ok(pairs()? == 12))?;
+    wait("twelve pairs", PATIENCE, || Ok(pairs()? == 12))?;
     let back = bed.file("back.yaml", &text.replace("safety: {", "safety: { max_prefixes_lost: 1,"))?;
     bed.json(&[
         "apply",
@@ -91,7 +86,7 @@ fn lab_exec_cuts_reboots_and_follows_a_changed_file() -> Result<()> {
         bed.document()["operator_key_file"].as_str().context("a key")?,
     ])?;
     bed.lab(&["sync", &back])?;
-    wait("six pairs", seconds(20), || Ok(pairs()? == 6))?;
+    wait("six pairs", PATIENCE, || Ok(pairs()? == 6))?;
     Ok(())
 }
 
@@ -169,7 +164,7 @@ fn lab_apply_answers_with_the_codes_of_the_contract() -> Result<()> {
     assert_eq!(code, 6, "{partial}");
     bed.lab(&["start", "c"])?;
     let revision = partial["revision"].as_u64().context("revision")?;
-    bed.wait_current(revision, seconds(20))?;
+    bed.wait_current(revision, PATIENCE)?;
     Ok(())
 }
 
@@ -223,7 +218,7 @@ fn lab_two_live_side_by_side_and_down_leaves_nothing() -> Result<()> {
         .stderr(std::process::Stdio::null())
         .spawn()?;
     let mut run = None;
-    wait("half a lab", seconds(10), || {
+    wait("half a lab", PATIENCE, || {
         run = newest_run(&[second.run_id()])?;
         let begun = run.as_deref().map(traces).transpose()?.unwrap_or_default();
         Ok(begun.iter().filter(|line| !line.contains('/')).count() >= 3)

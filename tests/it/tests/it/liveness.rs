@@ -1,6 +1,6 @@
 //! `ballast-liveness` against itself and against FRR's bfdd, over real cables.
 
-use it::bed::{Bed, sample};
+use it::bed::{Bed, PATIENCE, sample};
 use it::may_make_namespaces;
 use it::pair::{Pair, Watcher, session};
 use lab::Lab;
@@ -95,7 +95,7 @@ impl Frr {
         let zebra = [&common[..], &["-f", &config, "-i", &pid_file]].concat();
         pair.start(1, "zebra.log", &Path::new(FRR).join("zebra"), &zebra).unwrap();
         // A bfdd that finds no zebra tries again much later.
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + PATIENCE;
         while !Path::new(&socket).exists() {
             assert!(Instant::now() < deadline, "zebra does not begin");
             std::thread::sleep(Duration::from_millis(10));
@@ -125,7 +125,7 @@ impl Frr {
 
     /// What it says of its peers, until it is as wanted.
     fn until(&self, pair: &Pair, what: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(6);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let text = self.vtysh(pair, &["show bfd peers json"]);
             let peers: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
@@ -258,7 +258,7 @@ fn what_carries_authentication_is_dropped(pair: &Pair, ours: &mut Watcher) {
         Ok(())
     })
     .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + PATIENCE;
     while ours.report.dropped.malformed == before {
         assert!(Instant::now() < deadline, "{:?}", ours.report);
         ours.ask().unwrap();
@@ -276,7 +276,7 @@ fn of_host(bed: &Bed, host: &str) -> Watcher {
 
 /// Waits until every session of the hosts is up; gives how often neighbours were found dead.
 fn failures_once_up(bed: &Bed, hosts: &[&str]) -> u64 {
-    let deadline = Instant::now() + Duration::from_secs(8);
+    let deadline = Instant::now() + PATIENCE;
     let mut failures = 0;
     for host in hosts {
         let mut watcher = of_host(bed, host);
@@ -307,7 +307,7 @@ fn a_silent_cut_is_routed_around_and_an_agents_restart_is_no_departure() {
     bed.lab(&["kill", "kansas"]).unwrap();
     std::thread::sleep(Duration::from_millis(400));
     bed.lab(&["start", "kansas"]).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(8);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let hosts = bed.json(&["hosts"]).unwrap();
         let links = hosts["hosts"].as_array().unwrap().iter().find(|host| host["name"] == "kansas").unwrap();
@@ -357,7 +357,7 @@ fn wanted_again(session: &liveness::core::control::SessionReport) -> liveness::c
 }
 
 fn until_link(bed: &Bed, link: &str, state: &str) {
-    let deadline = Instant::now() + Duration::from_secs(8);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let links = bed.json(&["links"]).unwrap();
         let found = links["links"].as_array().unwrap().iter().find(|one| one["id"] == link).unwrap();

@@ -1,7 +1,7 @@
 //! The REST interface of a real controller process, asked as a client asks: over TLS, with a token.
 
 use anyhow::{Context, Result, anyhow, ensure};
-use it::bed::{binary, wait};
+use it::bed::{PATIENCE, binary, wait};
 use lab::certificates::Authority;
 use ring::signature::Ed25519KeyPair;
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
@@ -15,7 +15,6 @@ use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use wire::overrides::Override;
 
-const PATIENCE: Duration = Duration::from_secs(15);
 /// Two nodes with prefixes; nobody runs an agent for them, so a change with both waits for acknowledgements.
 const PAIR: &str = r#"version: 1
 name: pair
