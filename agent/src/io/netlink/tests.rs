@@ -279,7 +279,7 @@ fn packets_of_both_families_go_through_a_link_local_next_hop() {
 
 fn socket(address: &str) -> std::net::UdpSocket {
     let socket = std::net::UdpSocket::bind(address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     socket
 }
 
