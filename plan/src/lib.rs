@@ -31,6 +31,7 @@ mod origins;
 mod paths;
 pub mod program;
 pub mod proof;
+pub mod reaction;
 mod renumber;
 mod settings;
 pub mod spf;

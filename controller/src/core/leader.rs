@@ -11,9 +11,11 @@ use crate::core::evidence::Verdict;
 use crate::core::fleet::Standing;
 use crate::core::requests::{answer, key_taken, stale};
 use crate::core::state::{ChangeKind, ChangeRecord, Outcome, OutcomeKind, idempotency_key_of, intent_digest};
+use plan::proof::State;
+use plan::reaction;
 use plan::steps::{Step, steps};
 use plan::{Digest, Facts, Network};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use topology::Topology;
 use wire::log::{
@@ -25,6 +27,8 @@ use wire::{Generation, document};
 
 /// How often a write is judged anew because the state moved under it.
 const REBASES_MAX: u32 = 8;
+/// How long a step of a failure or a return waits for its hosts before the next is released.
+const REACTION_STEP_MAX_MS: u64 = 500;
 /// Hosts that a sentence names.
 const HOSTS_NAMED_MAX: usize = 8;
 
@@ -37,6 +41,8 @@ pub(crate) struct Leader {
     puts: VecDeque<Put>,
     /// Change -> its release, and since when all hosts of the step have acknowledged.
     baking: BTreeMap<u64, (u64, Millis)>,
+    /// Failure or return -> its release, and since when its hosts are waited for.
+    asked: BTreeMap<u64, (u64, Millis)>,
 }
 
 /// A new topology that waits to be judged.
@@ -72,7 +78,7 @@ struct Proposal {
 
 impl Leader {
     fn new(term: u64) -> Leader {
-        Leader { term, proposed: 0, puts: VecDeque::new(), baking: BTreeMap::new() }
+        Leader { term, proposed: 0, puts: VecDeque::new(), baking: BTreeMap::new(), asked: BTreeMap::new() }
     }
 }
 
@@ -281,8 +287,9 @@ impl Controller {
             let digest = networks.get(&assignment.revision)?.host(host).map(|(_, digest)| digest);
             let Some(digest) = digest else { continue };
             let of_it = assignment.generation.index == release.index;
-            // A fact concerns all hosts: it may have left some out.
-            let left_out = kind == ChangeKind::Failure && digest != assignment.digest;
+            // A fact concerns all hosts, but for those of its later steps: it may have left some out.
+            let concerned = assignment.fact_index == self.state.fact_index;
+            let left_out = kind == ChangeKind::Failure && concerned && digest != assignment.digest;
             if of_it || left_out {
                 hosts.push(Assigned { host: host.clone(), revision: assignment.revision, digest });
             }
@@ -356,15 +363,13 @@ impl Controller {
                 hosts.push(Assigned { host: host.clone(), revision: assignment.revision, digest });
             }
         }
-        let step = Step { hosts: hosts.iter().map(|assigned| assigned.host.clone()).collect(), bake_ms: 0 };
         let base_release_index = self.state.release_index;
-        let release = (!hosts.is_empty()).then(|| Release {
-            change: 0,
-            step: 0,
-            steps: vec![step],
-            hosts,
-            base_release_index,
-        });
+        let mut release = None;
+        if !hosts.is_empty() {
+            let steps = self.reaction(&hosts, &networks, &facts_after, &link, out)?;
+            hosts.retain(|assigned| steps[0].hosts.binary_search(&assigned.host).is_ok());
+            release = Some(Release { change: 0, step: 0, steps, hosts, base_release_index });
+        }
         tracing::info!(%link, down, evidence = %words, "link believed");
         Some(Command::Fact(Fact {
             link,
@@ -374,6 +379,43 @@ impl Controller {
             base_release_index,
             release,
         }))
+    }
+
+    /// The steps of a link's failure or return for `hosts`: never none. Everybody at once where hosts are not all at one
+    /// revision and one set of facts, or one of them went back: there is no state to begin an order from. `None` while
+    /// programs are being computed.
+    fn reaction(
+        &mut self,
+        hosts: &[Assigned],
+        networks: &BTreeMap<u64, Arc<Network>>,
+        facts: &Arc<Facts>,
+        link: &str,
+        out: &mut Vec<Effect>,
+    ) -> Option<Vec<Step>> {
+        let names: BTreeSet<String> = hosts.iter().map(|assigned| assigned.host.clone()).collect();
+        let at_once = |names: BTreeSet<String>| vec![Step { hosts: names.into_iter().collect(), bake_ms: 0 }];
+        let even = self.state.assignments.iter().all(|(host, assignment)| {
+            assignment.revision == self.state.head_revision
+                && assignment.fact_index == self.state.fact_index
+                && !self.state.is_void(assignment)
+                && self.fleet.host(host).is_none_or(|view| !view.went_back(assignment))
+        });
+        let revision = self.state.head_revision;
+        let (true, Some(topology), Some(new)) =
+            (even, self.state.topology(revision).cloned(), networks.get(&revision))
+        else {
+            return Some(at_once(names));
+        };
+        let key = self.state.key(revision, &self.state.facts_now())?;
+        let old = self.programs.get(key, &topology, out)?;
+        let state = |network| State { topology: &topology, network };
+        let mut steps = reaction::steps(state(&old), state(new), facts, link);
+        for step in &mut steps {
+            step.hosts.retain(|host| names.contains(host));
+        }
+        steps.retain(|step| !step.hosts.is_empty());
+        let ordered = steps.iter().map(|step| step.hosts.len()).sum::<usize>() == names.len();
+        Some(if ordered { steps } else { at_once(names) })
     }
 
     /// Hosts that went back by themselves: the revision that each runs, and its program of that under `facts`. `None` while a
@@ -536,7 +578,7 @@ impl Controller {
             Gate::Open => {}
         }
         if change.kind == ChangeKind::Failure {
-            return Some(done(change.number, String::new()));
+            return self.react_on(change, out);
         }
         let facts = self.state.facts_now();
         let key = self.state.key(change.revision, &facts)?;
@@ -577,6 +619,46 @@ impl Controller {
         }))
     }
 
+    /// The next step of a link's failure or return, or its end. Later facts and topologies take along whom they find.
+    fn react_on(&mut self, change: &ChangeRecord, out: &mut Vec<Effect>) -> Option<Command> {
+        let now = self.state.fact_index;
+        if change.fact_index != now {
+            return Some(done(change.number, String::new()));
+        }
+        let waits = |host: &String| {
+            self.state.assignments.get(host).is_some_and(|assignment| assignment.fact_index != now)
+        };
+        let mut rest: Vec<Step> = change.steps.iter().skip(change.step as usize).cloned().collect();
+        for step in &mut rest {
+            step.hosts.retain(waits);
+        }
+        rest.retain(|step| !step.hosts.is_empty());
+        let Some(next) = rest.first().cloned() else {
+            return Some(done(change.number, String::new()));
+        };
+        let facts = self.state.facts_now();
+        let networks = self.networks_assigned(&facts, out)?;
+        let back = self.gone_back(&facts, out)?;
+        let assigned = |host: &String| {
+            let assignment = self.state.assignments.get(host)?;
+            let own = || Some((assignment.revision, networks.get(&assignment.revision)?.host(host)?.1));
+            let (revision, digest) = back.get(host).copied().or_else(own)?;
+            Some(Assigned { host: host.clone(), revision, digest })
+        };
+        let hosts = next.hosts.iter().filter_map(assigned).collect();
+        let released = change.steps.iter().take(change.step as usize).cloned();
+        let planned: Vec<Step> = released.chain(rest).collect();
+        let steps = if planned == change.steps { Vec::new() } else { planned };
+        tracing::info!(change = change.number, step = change.step, hosts = next.hosts.len(), "release");
+        Some(Command::Release(Release {
+            change: change.number,
+            step: change.step,
+            steps,
+            hosts,
+            base_release_index: self.state.release_index,
+        }))
+    }
+
     /// Words about hosts that the topology does not have any more.
     fn left_behind(&self, topology: &Topology) -> String {
         let gone: Vec<&str> = (self.state.assignments.keys())
@@ -600,16 +682,26 @@ impl Controller {
         }
         let step = change.step.checked_sub(1).and_then(|at| change.steps.get(at as usize));
         let hosts = self.state.releases.get(&change.release).map_or(&[][..], |release| &release.hosts);
+        let reaction = change.kind == ChangeKind::Failure;
+        // The network has failed or healed whatever one host says: the others are not kept from what follows from it. At the
+        // end all are waited for.
+        let goes_on = reaction && (change.step as usize) < change.steps.len();
+        let ends = reaction && !goes_on;
+        let earlier = change.steps.iter().filter(|_| ends).flat_map(|step| &step.hosts);
+        let of_change =
+            |index| self.state.releases.get(&index).is_some_and(|one| one.change == change.number);
         let mut waiting = false;
-        for host in hosts {
+        for host in hosts.iter().chain(earlier) {
             let Some(assignment) = self.state.assignments.get(host) else { continue };
-            let overtaken = assignment.generation.index != change.release;
+            let index = assignment.generation.index;
+            let overtaken = index != change.release && !(ends && of_change(index));
             // What is void is released again before anything else.
-            if overtaken && change.kind == ChangeKind::Failure || self.state.is_void(assignment) {
+            if overtaken && reaction || self.state.is_void(assignment) {
                 continue;
             }
             match self.fleet.host(host).map(|view| view.standing(assignment)) {
                 Some(Standing::Acknowledged) => {}
+                Some(Standing::Refused(_) | Standing::Failed(_)) if goes_on => {}
                 Some(Standing::Refused(words) | Standing::Failed(words)) => {
                     return Gate::Refused(format!("{host}: {words}"));
                 }
@@ -617,10 +709,18 @@ impl Controller {
             }
         }
         let Some(leader) = &mut self.leader else { return Gate::Closed };
+        if waiting && goes_on {
+            let asked = leader.asked.entry(change.number).or_insert((change.release, now));
+            if asked.0 != change.release {
+                *asked = (change.release, now);
+            }
+            waiting = now.0.saturating_sub(asked.1.0) < REACTION_STEP_MAX_MS;
+        }
         if waiting {
             leader.baking.remove(&change.number);
             return Gate::Closed;
         }
+        leader.asked.remove(&change.number);
         let bake_ms = step.map_or(0, |step| step.bake_ms);
         let baking = leader.baking.entry(change.number).or_insert((change.release, now));
         if baking.0 != change.release {

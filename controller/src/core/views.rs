@@ -478,13 +478,16 @@ impl Controller {
         if step >= change.step {
             return ("waiting", String::new());
         }
-        if change.state == ChangeState::Done || step.saturating_add(1) < change.step {
+        let reaction = change.kind == ChangeKind::Failure;
+        // A later step of what people want is proof that all hosts of the earlier ones answered.
+        if change.state == ChangeState::Done || !reaction && step.saturating_add(1) < change.step {
             return ("acknowledged", String::new());
         }
         let Some(assignment) = self.state.assignments.get(host) else {
             return ("released", "nothing is assigned to it any more".to_string());
         };
-        if assignment.generation.index != change.release && change.kind == ChangeKind::Failure {
+        let release = self.state.releases.get(&assignment.generation.index);
+        if reaction && release.is_none_or(|release| release.change != change.number) {
             let detail = format!("has generation {} by now", assignment.generation);
             return ("released", detail);
         }

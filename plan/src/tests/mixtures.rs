@@ -42,7 +42,7 @@ impl std::fmt::Debug for Change {
 
 /// A network in which each interface is called by the node at its other end and each node's prefixes follow
 /// from its name, so that a link or a node more or less changes no other.
-fn stable(text: &str) -> Topology {
+pub(crate) fn stable(text: &str) -> Topology {
     let mut topology = topology(text);
     let names: Vec<String> = topology.nodes.iter().map(|node| node.name.clone()).collect();
     for link in &mut topology.links {

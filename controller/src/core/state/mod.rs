@@ -303,9 +303,14 @@ impl State {
         self.last_change = number;
         self.fact_index = index;
         self.fact_sets.insert(index, Arc::new(facts));
-        // Whoever is not in the release has the same program under the new facts: that is what replicas vote on.
-        for assignment in self.assignments.values_mut() {
-            assignment.fact_index = index;
+        // Whoever is in no step has the same program under the new facts: that is what replicas vote on. Hosts of later steps
+        // keep what they run, and the facts it was computed from.
+        let later = fact.release.iter().flat_map(|release| release.steps.iter().skip(1));
+        let later: BTreeSet<&String> = later.flat_map(|step| &step.hosts).collect();
+        for (host, assignment) in &mut self.assignments {
+            if !later.contains(host) {
+                assignment.fact_index = index;
+            }
         }
         match fact.release {
             Some(release) => {

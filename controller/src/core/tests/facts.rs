@@ -1,5 +1,6 @@
 //! From what agents report to what the log believes, and what follows.
 
+use super::harness::Temper;
 use super::*;
 use crate::core::*;
 
@@ -235,4 +236,106 @@ fn nothing_older_is_offered_to_an_agent_of_another_life() {
     assert_eq!(cluster.answer(id).code, "accepted");
     cluster.run(2_000);
     assert!(cluster.sent[offers..].iter().all(|(host, ..)| host != "a"));
+}
+
+/// Five hosts in a ring: a link that comes back moves two of them before the others.
+const RING: &str = "\
+version: 1
+name: ring
+addressing:
+  loopbacks: [10.255.0.0/24]
+nodes: { a: {}, b: {}, c: {}, d: {}, e: {} }
+links:
+  - { endpoints: ['a:eth1', 'b:eth1'] }
+  - { endpoints: ['b:eth2', 'c:eth1'] }
+  - { endpoints: ['c:eth2', 'd:eth1'] }
+  - { endpoints: ['d:eth2', 'e:eth1'] }
+  - { endpoints: ['e:eth2', 'a:eth2'] }
+safety: { bake: 0s, max_hosts_per_step: 100%, link_up_hold: 1s }
+";
+
+/// The ring without a-b, just before the link is back.
+fn broken_ring() -> Cluster {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.elect();
+    cluster.add_agents(RING);
+    apply(&mut cluster, leader, RING);
+    for host in ["a", "b"] {
+        cluster.carrier(host, "eth1", false);
+    }
+    cluster.until(3_000, "without the link", |cluster| cluster.state_of(2) == "done");
+    assert_eq!(cluster.change(2).unwrap().steps.len(), 1, "packets without a way do not wait for others");
+    for host in ["a", "b"] {
+        cluster.carrier(host, "eth1", true);
+    }
+    cluster
+}
+
+fn offers(cluster: &Cluster, host: &str) -> usize {
+    cluster.agents[host].offers.len()
+}
+
+#[test]
+fn a_link_that_comes_back_moves_its_ends_first_and_others_when_these_have_answered() {
+    let mut cluster = broken_ring();
+    let before = ["c", "e"].map(|host| offers(&cluster, host));
+    cluster.agents.get_mut("b").unwrap().temper = Temper::Silent;
+    cluster.until(3_000, "the ends have an offer", |cluster| {
+        cluster.agents["a"].offers.last().unwrap().generation
+            == cluster.agents["b"].offers.last().unwrap().generation
+            && cluster.state_of(3) == "releasing"
+    });
+    assert_eq!(["c", "e"].map(|host| offers(&cluster, host)), before, "b has not answered");
+    let steps: Vec<String> =
+        cluster.change(3).unwrap().steps.iter().map(|step| step.hosts.join("")).collect();
+    assert_eq!(steps, ["abd", "ce"]);
+    // Whoever never answers keeps the others waiting for a moment only.
+    cluster.until(3_000, "the others, too", |cluster| {
+        ["c", "e"].iter().zip(before).all(|(host, before)| offers(cluster, host) > before)
+    });
+    assert!(cluster.change(3).unwrap().runs(), "b has still not answered");
+    cluster.agents.get_mut("b").unwrap().temper = Temper::Willing;
+    cluster.disconnect("b");
+    cluster.connect("b", 1);
+    cluster.until(3_000, "done", |cluster| cluster.state_of(3) == "done");
+    assert!(cluster.converged());
+    assert_eq!(links_down(&mut cluster), Vec::<String>::new());
+}
+
+#[test]
+fn a_host_that_refuses_keeps_nobody_from_a_returned_link() {
+    let mut cluster = broken_ring();
+    let before = offers(&cluster, "c");
+    cluster.agents.get_mut("d").unwrap().temper = Temper::Refuses;
+    cluster.until(3_000, "c has its program", |cluster| offers(cluster, "c") > before);
+}
+
+#[test]
+fn a_failure_between_the_steps_of_a_return_takes_everybody_along() {
+    let mut cluster = broken_ring();
+    cluster.agents.get_mut("b").unwrap().temper = Temper::Silent;
+    cluster.until(3_000, "the first step", |cluster| cluster.state_of(3) == "releasing");
+    cluster.carrier("c", "eth2", false);
+    cluster.carrier("d", "eth1", false);
+    cluster.agents.get_mut("b").unwrap().temper = Temper::Willing;
+    cluster.until(3_000, "done", |cluster| cluster.state_of(4) == "done" && cluster.state_of(3) == "done");
+    assert_eq!(links_down(&mut cluster), ["c:eth2--d:eth1"]);
+    assert!(cluster.converged());
+}
+
+#[test]
+fn a_leader_that_dies_between_the_steps_of_a_return_leaves_the_rest_to_the_next() {
+    let mut cluster = broken_ring();
+    cluster.agents.get_mut("b").unwrap().temper = Temper::Silent;
+    cluster.until(3_000, "the first step", |cluster| cluster.state_of(3) == "releasing");
+    let leader = cluster.leader().unwrap();
+    cluster.kill(leader);
+    cluster.agents.get_mut("b").unwrap().temper = Temper::Willing;
+    for host in ["a", "b", "c", "d", "e"] {
+        cluster.disconnect(host);
+        cluster.connect(host, if leader == 1 { 2 } else { 1 });
+    }
+    cluster.until(20_000, "done", |cluster| cluster.leader().is_some() && cluster.state_of(3) == "done");
+    assert!(cluster.converged());
+    assert_eq!(links_down(&mut cluster), Vec::<String>::new());
 }
