@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const HOLD_MS_MIN: u64 = 200;
 /// The longest, in milliseconds.
 pub const HOLD_MS_MAX: u64 = 30_000;
-/// A link that stayed for so many of its holds is a good one again, and at least for [`CALM_MS_MIN`].
+/// A link that stayed for so many of its holds is a good one again.
 const CALM_HOLDS: u64 = 8;
-const CALM_MS_MIN: u64 = 10_000;
 
 /// Links that were lost, by interface name.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +36,7 @@ impl Holds {
         if hold.until.take().is_none() {
             return;
         }
-        let calm = (CALM_HOLDS * wait_ms(hold.losses)).max(CALM_MS_MIN);
+        let calm = CALM_HOLDS * wait_ms(hold.losses);
         hold.losses = if now.0 >= hold.last.0 + calm { 1 } else { hold.losses.saturating_add(1) };
         hold.last = now;
     }
@@ -91,6 +90,10 @@ mod tests {
         }
         assert_eq!(waits, [200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]);
         assert_eq!(holds.losses("eth1"), 10);
+        now.0 += 8 * HOLD_MS_MAX - HOLD_MS_MAX - 1;
+        holds.lost(now, "eth1");
+        holds.back(now, "eth1");
+        assert_eq!(holds.due(now), Some(Millis(now.0 + HOLD_MS_MAX)), "not calm for long enough");
         now.0 += 8 * HOLD_MS_MAX;
         holds.lost(now, "eth1");
         holds.back(now, "eth1");

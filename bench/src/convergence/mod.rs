@@ -10,7 +10,7 @@ use crate::Figure;
 use anyhow::{Context, Result, ensure};
 use cycle::{Act, Losses, Network, SPACING};
 use ground::Ground;
-use it::bed::{Bed, sample, wait};
+use it::bed::{Bed, PATIENCE, sample, wait};
 use lab::probe::Pair;
 use std::time::Duration;
 
@@ -97,12 +97,27 @@ impl Network for Ours<'_> {
         self.bed.lab(words).map(drop)
     }
 
-    /// The controller knows of the cut, or of its end, and every host has what it is to have.
+    /// The controller knows of the cut, or of its end, and every host has what it is to have; after the end the link's hosts use
+    /// it again.
     fn settle(&self, cut: bool) -> Result<()> {
-        wait("the facts", Duration::from_secs(20), || {
+        wait("the facts", PATIENCE, || {
             let status = self.bed.json(&["status"])?;
             let facts = status["links_down"].as_array().map_or(0, Vec::len);
             Ok((facts == 1) == cut && status["hosts"]["current"] == status["hosts"]["total"])
+        })?;
+        if cut {
+            return Ok(());
+        }
+        wait("the link in use", PATIENCE, || {
+            for host in LINK {
+                let status = self.bed.agent_status(host)?;
+                if status["objects"]["pending"] != 0
+                    || status["repairs"].as_array().is_none_or(|all| !all.is_empty())
+                {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         })
     }
 }
