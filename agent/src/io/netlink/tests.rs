@@ -455,3 +455,90 @@ fn wait(done: impl Fn() -> bool) {
         std::thread::yield_now();
     }
 }
+
+/// Another program: a gateway, the members of a group, an MTU are others, an address, a route and its backup are gone, routes are
+/// new. `10.4.0.0/24` stays.
+fn next_program() -> Objects {
+    let mut objects = staying(program());
+    let member = |nexthop| Member { nexthop, weight: 1 };
+    objects.mtus.insert("eth2".to_string(), 1_300);
+    objects.addresses.remove(&("lo".to_string(), "fd00:ba11::1/128".parse().unwrap()));
+    objects.neighbours.insert(("eth2".to_string(), "fe80::3".parse().unwrap()));
+    objects.neighbours.remove(&("eth2".to_string(), "fe80::2".parse().unwrap()));
+    objects.nexthops.insert(0x5B00_0002, NexthopValue::new("eth2".to_string(), "fe80::3".parse().unwrap()));
+    objects.groups.insert(0x5B80_0001, GroupValue::new(vec![member(0x5B00_0002)]));
+    objects.groups.remove(&0x5B80_0003);
+    objects.routes.retain(|key, _| key.prefix.is_ipv4() && key.metric == 100);
+    objects.routes.remove(&key("10.2.0.0/24", 100));
+    objects.routes.insert(key("10.3.0.0/24", 100), RouteValue::via(0x5B80_0002, None));
+    objects.routes.insert(key("2001:db8:3::/64", 100), RouteValue::via(0x5B80_0001, None));
+    objects
+}
+
+/// With a destination of its own group.
+fn staying(mut objects: Objects) -> Objects {
+    let alone = GroupValue::new(vec![Member { nexthop: 0x5B00_0001, weight: 1 }]);
+    objects.groups.insert(0x5B80_0004, alone);
+    objects.routes.insert(key("10.4.0.0/24", 100), RouteValue::via(0x5B80_0004, None));
+    objects
+}
+
+/// All routes, next hops and rules of the namespace, whoever made them.
+fn everything() -> [Value; 5] {
+    [
+        ip("route show table all type unicast"),
+        ip("-6 route show table all type unicast"),
+        ip("nexthop show"),
+        ip("rule show"),
+        ip("-6 rule show"),
+    ]
+}
+
+#[test]
+fn an_agent_that_ends_between_any_two_messages_of_a_program_is_followed_by_one_that_finishes_it() {
+    in_namespace("an_agent_that_ends_between", || {
+        ip("addr add 192.0.2.8/31 dev eth1");
+        ip("nexthop add id 77 via 192.0.2.9 dev eth1");
+        ip("route add 198.51.100.0/24 nhid 77");
+        ip("route add 203.0.113.0/24 via 192.0.2.9 metric 5 proto static");
+        ip("rule add pref 5000 table 7");
+        let (first, next, nothing) = (staying(program()), next_program(), Objects::default());
+        for (name, from, to) in [
+            ("a first program", &nothing, &first),
+            ("another program", &first, &next),
+            ("and back", &next, &first),
+            ("no program", &first, &nothing),
+        ] {
+            let mut kernel = Netlink::open().unwrap();
+            install(&mut kernel, from);
+            install(&mut kernel, to);
+            let expected = everything();
+            assert!(
+                expected[0].to_string().contains("198.51.100.0/24"),
+                "what others have is looked at, too"
+            );
+            let mut messages = usize::MAX;
+            let mut sent = 0;
+            while sent <= messages {
+                install(&mut kernel, from);
+                let ops = reconcile(to, &kernel.read(&names(to)).unwrap()).ops;
+                messages = ops.len();
+                assert!(messages > 10, "{name}: {messages}");
+                let results = kernel.apply(&ops[..sent]);
+                assert!(results.iter().all(Result::is_ok), "{name}, {sent} of {messages}: {results:?}");
+                if from.routes.contains_key(&key("10.4.0.0/24", 100)) && !to.routes.is_empty() {
+                    let way = ip("route get 10.4.0.1");
+                    assert_eq!(
+                        way[0]["dev"], "eth1",
+                        "{name}, {sent} of {messages}: what stays was never away"
+                    );
+                }
+                // The agent ends here; the next one knows what its ledger says and what it reads.
+                let mut successor = Netlink::open().unwrap();
+                install(&mut successor, to);
+                assert_eq!(everything(), expected, "{name}, {sent} of {messages}");
+                sent += 1;
+            }
+        }
+    });
+}
